@@ -1,0 +1,100 @@
+"""The `qres` command: a table of commands, each imported only when it is asked for.
+
+Adding a command is one line in `COMMANDS` and a click command in the named module.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from qres_host import __version__
+from qres_host.errors import FAILURE, OK, USAGE, QresError
+
+# name: (module:attribute, one-line help). The help stands here so that `qres --help` imports no command.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "monitor": ("qres_host.monitor:monitor", "Watch the boards live in the terminal."),
+    "replay": (
+        "qres_host.replay:replay",
+        "Replay a capture into a database, or a board's trace bit for bit.",
+    ),
+}
+
+EXAMPLE = """\b
+Examples:
+  qres monitor                     watch every board that is plugged in
+  qres replay capture/ --db x.db   rebuild the database from what was captured
+"""
+
+
+class LazyGroup(click.Group):
+    """A click group whose commands come from `COMMANDS` and cost no import until one runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, sorted."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import and return the command `name`, or None when there is no such command."""
+        if name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[name][0].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the command list from the table, so that help is quick."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in sorted(COMMANDS)])
+
+
+@click.command(
+    cls=LazyGroup,
+    epilog=EXAMPLE,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, prog_name="qres")
+def qres() -> None:
+    """QRES: a swarm of small boards that send only what their shared model did not expect."""
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; errors of a user are one line on stderr."""
+    try:
+        result = qres.main(args=arguments, prog_name="qres", standalone_mode=False)
+        return result if isinstance(result, int) else OK
+    except QresError as error:
+        _complain(error.line())
+        return error.exit_code
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "qres"
+        _complain(f"{error.format_message().rstrip('.')}: see `{where} --help`")
+        return USAGE
+    except click.ClickException as error:
+        _complain(error.format_message())
+        return FAILURE
+    except (KeyboardInterrupt, click.Abort):
+        return OK
+    except BrokenPipeError:
+        # The reader of our output (head, less) went away: that is its right. Keep the interpreter's
+        # own flush at exit from complaining about the closed pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+
+
+def _complain(line: str) -> None:
+    print(f"qres: {line}", file=sys.stderr)
+
+
+def main() -> None:
+    """Entry point of the `qres` command."""
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

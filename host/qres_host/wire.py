@@ -1,0 +1,162 @@
+"""The serial wire, host side: bytes of a board in, checked frames and lines of text out.
+
+A frame is `0x00 | COBS(type u8 | seq u16 LE | payload | crc16 BE) | 0x00` with CRC-16/CCITT-FALSE over
+type..payload. Between frames stands plain text without 0x00: the REPL, prints, tracebacks. The type
+is a control character, so the second byte of a piece tells a frame from text as soon as it arrives,
+and text is passed on line by line without waiting for the next frame.
+
+Pure and bounded: no I/O, and never more than `MAX_ENCODED` bytes are held, whatever arrives.
+"""
+
+from __future__ import annotations
+
+import struct
+from binascii import crc_hqx
+from typing import NamedTuple
+
+from cobs.cobs import DecodeError, decode, encode  # type: ignore[import-untyped]
+
+RADIO, TRACE, REPLY, HELLO, PEERS, LOG = 1, 2, 3, 4, 5, 6
+
+MAX_ENCODED = 4096  # twice the longest legal frame (2,048 bytes of payload): longer ones are garbage
+_HEAD = struct.Struct("<BH")
+_MIN_FRAME = _HEAD.size + 2
+# Control characters that begin no frame type, because terminals and the raw REPL use them in text.
+_TEXT_CONTROLS = frozenset(b"\b\t\n\r\x1b")
+_FRAME_MARKS = frozenset(range(1, 32)) - _TEXT_CONTROLS
+_NOT_TEXT = bytes(sorted(_FRAME_MARKS | {0x7F}))
+_UNKNOWN, _TEXT, _SKIP = 0, 1, 2  # what the piece still open is: not known yet, text, too long
+
+
+class Frame(NamedTuple):
+    """A frame whose checksum held: `type` (RADIO…LOG), `seq` (0…65535), `payload`."""
+
+    type: int
+    seq: int
+    payload: bytes
+
+
+class Text(NamedTuple):
+    """One line of text between frames, without its line end."""
+
+    line: str
+
+
+def encode_frame(kind: int, seq: int, payload: bytes) -> bytes:
+    """Return the bytes on the wire of one frame; for tests, tools and simulated boards."""
+    body = _HEAD.pack(kind, seq & 0xFFFF) + payload
+    return b"\0" + bytes(encode(body + crc_hqx(body, 0xFFFF).to_bytes(2, "big"))) + b"\0"
+
+
+class Deframer:
+    """Turns the bytes of one port into `Frame` and `Text` items, and counts what went wrong.
+
+    Counters: `frames` accepted; `bad` pieces that were neither a valid frame nor text; `oversize`
+    pieces beyond `MAX_ENCODED`; `gaps` frames missing by sequence number; `restarts` of the board.
+    """
+
+    def __init__(self) -> None:
+        self.frames = self.bad = self.oversize = self.gaps = self.restarts = 0
+        self._rest = b""
+        self._mode = _UNKNOWN
+        self._next_seq = -1
+
+    def feed(self, data: bytes) -> list[Frame | Text]:
+        """Take the next bytes, cut anywhere; return the items that they complete, in order."""
+        pieces = (self._rest + data).split(b"\0")
+        rest = pieces.pop()
+        items: list[Frame | Text] = []
+        if pieces and self._mode != _UNKNOWN:
+            if self._mode == _TEXT:
+                self._text(pieces[0] + b"\n", items)
+            pieces[0] = b""
+            self._mode = _UNKNOWN
+        frame_at = self._frame
+        for piece in pieces:
+            if piece:
+                frame_at(piece, items)
+        self._rest = self._open_piece(rest, items)
+        return items
+
+    def close(self) -> list[Frame | Text]:
+        """The port has gone: return what is left as text, and start afresh with the next bytes."""
+        items: list[Frame | Text] = []
+        if self._mode == _TEXT or (self._rest and not _may_be_frame(self._rest)):
+            self._text(self._rest + b"\n", items)
+        elif self._rest:
+            self.bad += 1
+        self._rest, self._mode, self._next_seq = b"", _UNKNOWN, -1
+        return items
+
+    def _frame(self, piece: bytes, items: list[Frame | Text]) -> None:
+        if not _may_be_frame(piece):
+            self._text(piece + b"\n", items)
+            return
+        if len(piece) > MAX_ENCODED:
+            self.oversize += 1
+            return
+        try:
+            body = decode(piece)
+        except DecodeError:
+            body = b""
+        # A CRC that follows its data leaves the remainder zero, so one pass checks both.
+        if len(body) < _MIN_FRAME or crc_hqx(body, 0xFFFF):
+            self.bad += 1
+            return
+        kind, seq = _HEAD.unpack_from(body)
+        if seq != self._next_seq:
+            self._jump(seq)
+        self._next_seq = (seq + 1) & 0xFFFF
+        self.frames += 1
+        items.append(Frame(kind, seq, body[3:-2]))
+
+    def _jump(self, seq: int) -> None:
+        """Account for a sequence number that is not the next one."""
+        if self._next_seq < 0:
+            return  # the first frame since the port opened: nothing is known to be missing
+        missing = (seq - self._next_seq) & 0xFFFF
+        if seq == 0 or missing >= 0x8000:  # numbers went back: the board counts anew since its boot
+            self.restarts += 1
+            missing = seq
+        self.gaps += missing
+
+    def _open_piece(self, rest: bytes, items: list[Frame | Text]) -> bytes:
+        """Handle the piece that no 0x00 has closed yet; return the part of it to keep."""
+        if self._mode == _SKIP:
+            return b""
+        if self._mode == _UNKNOWN and len(rest) >= 2 and rest[1] not in _FRAME_MARKS:
+            self._mode = _TEXT
+        if self._mode == _TEXT:
+            end = rest.rfind(b"\n") + 1
+            if end:
+                self._text(rest[:end], items)
+                rest = rest[end:]
+            if len(rest) > MAX_ENCODED:
+                self._text(rest + b"\n", items)
+                rest = b""
+        elif len(rest) > MAX_ENCODED:
+            self.oversize += 1
+            self._mode = _SKIP
+            rest = b""
+        return rest
+
+    def _text(self, lines: bytes, items: list[Frame | Text]) -> None:
+        """Pass on complete lines; a line with control bytes is a damaged frame and is counted."""
+        for raw in lines.split(b"\n"):
+            raw = raw.strip(b"\r")
+            if not raw:
+                continue
+            if len(raw.translate(None, _NOT_TEXT)) != len(raw):
+                self.bad += 1
+                continue
+            try:
+                line = raw.decode()
+            except UnicodeDecodeError:
+                self.bad += 1
+                continue
+            # Lines of a terminal's width times fifty help nobody: long ones are cut into several.
+            items.extend(Text(line[i : i + MAX_ENCODED]) for i in range(0, len(line), MAX_ENCODED))
+
+
+def _may_be_frame(piece: bytes) -> bool:
+    return len(piece) >= 2 and piece[1] in _FRAME_MARKS
