@@ -1,0 +1,180 @@
+"""The loop around a node: it carries events from a port to the node and the node's actions back.
+
+    queue = [BOOT]; step until the queue is empty; wait as the last SLEEP says; again.
+
+The same Driver runs on the chip and in the simulator, so both give the same trace.
+"""
+
+from qres.compat import const
+from qres.events import (
+    BOOT,
+    DEEP_SLEEP,
+    IDLE,
+    POWER,
+    POWER_ON,
+    RADIO,
+    REPLY,
+    REPORT,
+    RTC,
+    SAMPLE,
+    SAVE,
+    SEND,
+    SENSE,
+    SENT,
+    SLEEP,
+    WIRE_LOG,
+    WIRE_REPLY,
+    WIRE_TRACE,
+)
+from qres.snapshot import Slots, SnapshotError
+
+if False:
+    from qres.node import Node
+    from qres.port.contract import Port
+
+_FIRST_WAIT_MS = const(1000)  # for a node that asks for no sleep
+_RESET_MS = const(5000)  # time to read a traceback, or to press Ctrl-C
+_LOG_BYTES = const(2000)
+
+
+class Driver:
+    """A node and its port.  boot() once, then handle() for each event; none of them blocks.
+
+    After each, `until_ms` and `kind` hold what the node's last SLEEP action asked for.
+    """
+
+    def __init__(self, node: "Node", port: "Port", traced: bool = False) -> None:
+        """Drive `node`; `traced` reports every step as a serial frame (qres.trace)."""
+        self.node = node
+        self.port = port
+        self.until_ms = port.now_ms() + _FIRST_WAIT_MS
+        self.kind = IDLE
+        self.booted = False
+        self._slots: "Slots | None" = None
+        self._trace = None
+        if traced:
+            from qres import trace
+
+            self._trace = trace
+
+    def boot(self) -> "tuple[int, int]":
+        """Restore the newest valid snapshot and deliver BOOT; returns (until_ms, kind)."""
+        port = self.port
+        cause = port.reset_cause()
+        fresh = cause != DEEP_SLEEP or not self._restore(port.load_rtc())
+        if fresh:
+            if cause == DEEP_SLEEP:
+                cause = POWER_ON  # RTC memory is lost: what the node knew of its sleep went with it
+            self._restore(self._flash().load())
+        session = port.session(fresh)
+        self.handle((BOOT, port.now_ms(), cause, port.seed(), port.mac(), session))
+        self.booted = True
+        return self.until_ms, self.kind
+
+    def handle(self, event: tuple) -> "tuple[int, int]":
+        """Step the node on `event` and all that follows from it; returns (until_ms, kind) of the wait due."""
+        queue = [event]
+        while queue:
+            event = queue.pop(0)
+            actions = self.node.step(event)
+            if self._trace:
+                line = self._trace.encode(event, actions, self.node.snapshot(True))
+                self.port.report(WIRE_TRACE, line)
+            self._perform(actions, queue)
+        return self.until_ms, self.kind
+
+    def _perform(self, actions: list, queue: list) -> None:
+        """Carry out one step's actions; events that follow go to `queue`."""
+        port = self.port
+        failed = 0
+        for action in actions:
+            tag = action[0]
+            if tag == SEND:
+                if not port.send(action[1]):
+                    failed += 1
+            elif tag == SLEEP:
+                self.until_ms = action[1]
+                self.kind = action[2]
+            elif tag == SAVE:
+                self._save(action[1], action[2])
+            elif tag == REPORT:
+                port.report(action[1], action[2])
+            elif tag == RADIO:
+                port.radio(action[1])
+            elif tag == REPLY:
+                port.report(WIRE_REPLY, action[1])
+            elif tag == SENSE:
+                permille, mv = port.power()
+                queue.append((POWER, port.now_ms(), permille, mv))
+                values = port.sense()
+                queue.append((SAMPLE, port.now_ms(), values))
+        if failed:
+            queue.append((SENT, port.now_ms(), failed))
+
+    def _flash(self) -> Slots:
+        """The two files; opened on first use, because most wakes need neither."""
+        if self._slots is None:
+            self._slots = Slots(self.port)
+        return self._slots
+
+    def _save(self, target: int, blob: bytes) -> None:
+        if target == RTC:
+            self.port.save_rtc(blob)
+            return
+        try:
+            self._flash().save(blob)
+        except OSError as error:  # a full or worn flash costs the history, not the board
+            self.port.report(WIRE_LOG, b"flash: " + str(error).encode())
+
+    def _restore(self, blob: "bytes | None") -> bool:
+        """Put `blob` into the node; False, and the node as new, when it is none."""
+        if not blob:
+            return False
+        try:
+            self.node.restore(blob)
+        except SnapshotError as error:
+            self.port.report(WIRE_LOG, b"snapshot: " + str(error).encode())
+            return False
+        if self._trace:
+            for line in self._trace.encode_restore(blob):
+                self.port.report(WIRE_TRACE, line)
+        return True
+
+    def loop(self) -> None:
+        """Boot and run until an exception ends it."""
+        self.boot()
+        while True:
+            self.handle(self.port.wait(self.until_ms, self.kind))
+
+    def fail(self, error: Exception) -> None:
+        """Tell what went wrong, save what is whole, reset."""
+        text = self.port.traceback(error)
+        self.port.text(text)
+        self.port.report(WIRE_LOG, text.encode()[:_LOG_BYTES])
+        try:
+            if self.booted:  # else the snapshot itself may be what fails: keep the older one
+                self._flash().save(self.node.snapshot(False))
+        finally:
+            self.port.reset(_RESET_MS)
+
+
+def main(config: dict) -> None:
+    """Run the board that `config` (the content of /config.json) describes; returns on Ctrl-C alone."""
+    from qres.config import ConfigError
+    from qres.node import Node
+    from qres.port.esp32 import Port
+
+    try:
+        node = Node(config)
+    except ConfigError as error:
+        print("/config.json:", error)
+        return
+    port = Port(config)
+    driver = Driver(node, port, bool(config.get("trace")))
+    try:
+        try:
+            driver.loop()
+        except Exception as error:  # the one broad handler: a board must come back from anything
+            driver.fail(error)
+    except KeyboardInterrupt:
+        port.release()
