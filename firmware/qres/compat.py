@@ -1,0 +1,44 @@
+"""What MicroPython and CPython do not share, in one place."""
+
+import binascii
+import hashlib
+
+_BLOCK = 64  # bytes: the block size of SHA-256
+
+
+def const(value: int) -> int:
+    """Return `value`; MicroPython's compiler folds the call away."""
+    return value
+
+
+def bit_length(value: int) -> int:
+    """Number of bits of |value|; 0 for 0.  MicroPython has no int.bit_length."""
+    if value < 0:
+        value = -value
+    bits = 0
+    while value >= 65536:
+        value >>= 16
+        bits += 16
+    while value:
+        value >>= 1
+        bits += 1
+    return bits
+
+
+def sha256(data: bytes) -> bytes:
+    """SHA-256 of `data`, 32 bytes (FIPS 180-4)."""
+    return hashlib.sha256(data).digest()
+
+
+def hmac_sha256(key: bytes, data: bytes) -> bytes:
+    """HMAC-SHA256 of `data` under `key`, 32 bytes (RFC 2104); MicroPython ships no hmac."""
+    if len(key) > _BLOCK:
+        key = sha256(key)
+    key = key + bytes(_BLOCK - len(key))
+    inner = sha256(bytes([b ^ 0x36 for b in key]) + data)
+    return sha256(bytes([b ^ 0x5C for b in key]) + inner)
+
+
+def crc32(data: bytes, crc: int = 0) -> int:
+    """CRC-32 (IEEE 802.3) of `data`, continued from `crc`; 0 to 2^32 - 1."""
+    return binascii.crc32(data, crc) & 0xFFFFFFFF

@@ -1,0 +1,142 @@
+"""The configuration of a node: defaults, and checks with messages that name the key and what it may be."""
+
+from qres.compat import crc32
+
+ROLES = ("scheduled", "sentinel", "on-demand")
+
+DEFAULTS: dict[str, object] = {
+    "name": "qres",  # what people call the board
+    "role": "scheduled",  # one of ROLES
+    "profile": "default",  # regime profile: default or seed
+    "period_ms": 60000,  # sampling period
+    "epoch_ms": 14400000,  # one learning round
+    "flush_ms": 14400000,  # the oldest sample waits at most so long for its packet
+    "base_ms": [14400000, 600000, 30000],  # radio interval in Calm, PreStorm, Storm
+    "rendezvous": True,  # round intervals so that sleepers meet
+    "slots": 64,  # sending slots in a window ...
+    "slot_ms": 16,  # ... and the length of one
+    "guard_ms": 40,  # least lead of a radio window
+    "order": 4,  # lags of the linear model
+    "predictor": "linear",
+    "coder": "rice",
+    "rate": 41,  # learning rate, Q10 (0.04)
+    "storm_rate": 205,  # learning rate in Storm, Q10 (0.2)
+    "sigma": 5,  # a spike deviates by more standard deviations
+    "aggregator": "adaptive",
+    "faulty_permille": 300,  # share of nodes that may lie
+    "min_gain_permille": 5,  # least accuracy gain that is worth an update
+    "max_residual_permille": 950,  # residual error, over persistence, above which an update does not infect
+    "cost_permille": 20,  # silence: entropy x reputation must exceed this cost
+    "hops": 1,  # above 1: relay others' updates, up to three a round
+    "peers": 40,  # peers remembered
+    "queue": 64,  # frames that wait for the radio
+    "battery_uj": 26640000000,  # 2,000 mAh at 3.7 V
+    "boot_ms": 418,  # from deep sleep to the first step
+    "light_ms": 150000,  # shorter sleeps are light, longer ones deep: the break-even of the board's boot
+    "trace": False,  # report every step over serial
+}
+# microwatts, microjoules and nanojoules; boards/*.toml name the sources
+POWER = {"sleep_uw": 82, "cpu_uw": 75900, "radio_uw": 264000, "boot_uj": 87450, "tx_byte_nj": 7920}
+_LIMITS = {
+    "period_ms": (10, 32767000),
+    "epoch_ms": (1000, 86400000 * 7),
+    "flush_ms": (0, 86400000 * 7),
+    "slots": (1, 1024),
+    "slot_ms": (1, 1000),
+    "guard_ms": (0, 60000),
+    "order": (1, 16),
+    "rate": (0, 512),
+    "storm_rate": (0, 512),
+    "sigma": (1, 100),
+    "faulty_permille": (0, 500),
+    "min_gain_permille": (0, 1000),
+    "max_residual_permille": (0, 10000),
+    "cost_permille": (0, 1000),
+    "hops": (1, 16),
+    "peers": (1, 1024),
+    "queue": (1, 1024),
+    "battery_uj": (1000, 1 << 50),
+    "boot_ms": (0, 60000),
+    "light_ms": (0, 86400000),
+}
+_CHOICES = {
+    "role": ROLES,
+    "profile": ("default", "seed"),
+    "predictor": ("linear",),
+    "coder": ("rice", "huffman"),
+    "aggregator": ("adaptive", "weighted_mean", "trimmed_mean", "median"),
+}
+_EXTRA = ("swarm_key", "channels", "sensors", "power", "radio_channel", "board", "battery_adc", "battery_divider_permille")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message names the key and what it may be."""
+
+
+def load(given: dict[str, "object"]) -> dict[str, "object"]:
+    """`given` over the defaults, checked; ConfigError names what is wrong."""
+    cfg = dict(DEFAULTS)
+    cfg["power"] = dict(POWER)
+    for key, value in sorted(given.items()):
+        if key == "power":
+            cfg["power"] = _power(value)
+        elif key in DEFAULTS or key in _EXTRA:
+            cfg[key] = value
+        else:
+            raise ConfigError("unknown key '%s'" % key)
+    for key, (low, high) in sorted(_LIMITS.items()):
+        v = cfg[key]
+        if not isinstance(v, int) or isinstance(v, bool) or not low <= v <= high:
+            raise ConfigError("'%s' must be an integer from %d to %d" % (key, low, high))
+    for key, allowed in sorted(_CHOICES.items()):
+        if cfg[key] not in allowed:
+            raise ConfigError("'%s' must be one of %s" % (key, ", ".join(allowed)))
+    base = cfg["base_ms"]
+    if not isinstance(base, (list, tuple)) or len(base) != 3 or min(base) < 100:
+        raise ConfigError("'base_ms' must be three intervals of at least 100 ms")
+    _plain("name", cfg["name"])
+    cfg["key"] = _key(cfg.get("swarm_key"))
+    cfg["channels"] = _channels(cfg.get("channels"))
+    layout = [cfg["order"]] + [(c["name"], c["unit"], c["scale"]) for c in cfg["channels"]]  # type: ignore[attr-defined]
+    cfg["model_key"] = crc32(repr(layout).encode()) & 0xFFFF
+    return cfg
+
+
+def _plain(key: str, text: "object") -> None:
+    if not isinstance(text, str) or not 0 < len(text) <= 32 or min(text) < " " or '"' in text or "\\" in text:
+        raise ConfigError("'%s' must be 1 to 32 characters without quotes and backslashes" % key)
+
+
+def _key(text: "object") -> bytes:
+    try:
+        key = bytes([int(text[i : i + 2], 16) for i in range(0, 64, 2)]) if len(text) == 64 else b""  # type: ignore
+    except (TypeError, ValueError):
+        key = b""
+    if len(key) != 32:
+        raise ConfigError("'swarm_key' must be 64 hexadecimal digits")
+    return key
+
+
+def _power(value: "object") -> dict[str, int]:
+    power = dict(POWER)
+    if not isinstance(value, dict):
+        raise ConfigError("'power' must be a table")
+    for name, v in sorted(value.items()):
+        if name not in POWER or not isinstance(v, int) or v < 0:
+            raise ConfigError("'power.%s' must be one of %s, an integer" % (name, ", ".join(sorted(POWER))))
+        power[name] = v
+    return power
+
+
+def _channels(value: "object") -> list[dict[str, "object"]]:
+    if not isinstance(value, (list, tuple)) or not 1 <= len(value) <= 15:
+        raise ConfigError("'channels' must list 1 to 15 channels")
+    out = []
+    for c in value:
+        if not isinstance(c, dict) or not isinstance(c.get("name"), str):
+            raise ConfigError("each of 'channels' needs a 'name'")
+        _plain("channels.name", c["name"])
+        _plain("channels.unit", c.get("unit", "-"))
+        _plain("channels.scale", c.get("scale", "1"))
+        out.append({"name": c["name"], "unit": c.get("unit", "-"), "scale": c.get("scale", "1"), "range": c.get("range", 0)})
+    return out

@@ -1,0 +1,20 @@
+"""Predictors, one file each; `make` imports only the one that the configuration names.
+
+Contract of a predictor: `predict() -> value`, `update(actual)`, `weights() -> list`, `set_weights(list)`, `WIRE_ID`,
+`dump(writer)` and `load(reader)`.  Values are int32 at the sensor's resolution, weights are Q16.16.
+"""
+
+NAMES = ("persistence", "linear")
+
+
+def make(name: str, order: int, rate: int) -> "object":
+    """A fresh predictor; `order` lags and learning `rate` (Q10) where it has them.  ValueError for an unknown name."""
+    if name == "persistence":
+        from qres.predict.persistence import Persistence
+
+        return Persistence()
+    if name == "linear":
+        from qres.predict.linear import Linear
+
+        return Linear(order, rate)
+    raise ValueError("unknown predictor " + name)

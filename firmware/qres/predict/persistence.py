@@ -1,0 +1,41 @@
+"""The next value is the last one: the baseline that every predictor has to beat."""
+
+if False:
+    from qres.snapshot import Reader, Writer
+
+WIRE_ID = 0
+
+
+class Persistence:
+    """Predicts the last value."""
+
+    WIRE_ID = WIRE_ID
+
+    def __init__(self) -> None:
+        """Predicts 0 until the first update."""
+        self.last = 0
+
+    def predict(self) -> int:
+        """The last value."""
+        return self.last
+
+    def update(self, actual: int) -> None:
+        """Take the value that came (int32)."""
+        self.last = actual
+
+    def weights(self) -> list[int]:
+        """No weights."""
+        return []
+
+    def set_weights(self, weights: list[int]) -> None:
+        """ValueError unless `weights` is empty."""
+        if weights:
+            raise ValueError("persistence has no weights")
+
+    def dump(self, out: "Writer") -> None:
+        """Write the state to a snapshot."""
+        out.sint(self.last)
+
+    def load(self, data: "Reader") -> None:
+        """Read the state from a snapshot."""
+        self.last = data.int32()

@@ -1,0 +1,184 @@
+"""A node's part in the swarm's rounds: when the radio windows are, and what was learned and agreed in them."""
+
+from qres import gossip, packet
+from qres.compat import const
+from qres.model import Model, ModelError, pack_vector, unpack
+from qres.packet import Announcement
+from qres.regime import CALM
+from qres.reputation import Table
+from qres.wake import interval_ms, next_slot_ms
+
+if False:
+    from qres.sensing import Sensing
+    from qres.snapshot import Reader, Writer
+
+_PUSH = const(3)  # updates of others that a node relays in a round
+_ALERTS_MAX = const(4)  # alerts that a sentinel repeats for those who slept
+
+
+class Rounds:
+    """Windows, the current round, and the epoch of the model held."""
+
+    def __init__(self, cfg: "dict[str, object]") -> None:
+        """`cfg` as config.load returns it."""
+        self.cfg = cfg
+        self.epoch_ms: int = cfg["epoch_ms"]  # type: ignore[assignment]
+        self.slots: int = cfg["slots"]  # type: ignore[assignment]
+        self.slot_ms: int = cfg["slot_ms"]  # type: ignore[assignment]
+        guard: int = cfg["guard_ms"]  # type: ignore[assignment]
+        self.key: int = cfg["model_key"]  # type: ignore[assignment]
+        self.hops: int = cfg["hops"]  # type: ignore[assignment]
+        self.window_ms = self.slots * self.slot_ms + 2 * guard
+        self.settle_ms = self.window_ms // 2
+        self.round: gossip.Round | None = None
+        self.closed = 0
+        self.epoch = 0  # of the model held
+        self.agreed = 0  # epochs in which the model held was the announced one
+        self.window = 0  # a window is open
+        self.start = 0  # swarm time at which the planned window begins
+        self.pushed: list[tuple[int, int, bytes]] = []  # (-priority, node, frame) to relay
+        self.alerts: list[bytes] = []
+
+    def epoch_of(self, swarm_ms: int) -> int:
+        """The number of the epoch that contains `swarm_ms`."""
+        return swarm_ms // self.epoch_ms
+
+    def next_start(self, swarm_ms: int, regime: int, reputation: int, capped: bool, saving: bool) -> int:
+        """When the next window begins: the regime's interval, but never past an epoch's boundary.
+
+        `capped` (energy below 10 %) keeps Calm's interval; `saving` skips the windows between boundaries.
+        """
+        boundary = next_slot_ms(swarm_ms, self.epoch_ms)
+        if saving:
+            return boundary
+        base: int = self.cfg["base_ms"][CALM if capped else regime]  # type: ignore[index]
+        return min(boundary, next_slot_ms(swarm_ms, interval_ms(base, reputation, bool(self.cfg["rendezvous"]))))
+
+    def open(self, start: int, model: Model) -> bool:
+        """A window begins; True when it is a learning round."""
+        self.closed = 0
+        self.pushed = []
+        self.round = gossip.Round(self.epoch_of(start), model) if start % self.epoch_ms == 0 else None
+        return self.round is not None
+
+    def hear_update(self, node: int, payload: bytes, frame: bytes, energy_permille: int) -> None:
+        """Take an update into the round; PacketError for a malformed one."""
+        update = packet.unpack_update(payload, self.key)
+        if self.round is not None and not self.closed and self.round.add(node, update) and self.hops > 1:
+            rank = gossip.priority(update.residual, update.accuracy, energy_permille)
+            self.pushed = sorted(self.pushed + [(-rank, node, frame)])[:_PUSH]
+
+    def own_update(
+        self, me: int, residual: int, gain: int, energy_permille: int, change: "list[int]", sensing: "Sensing"
+    ) -> "bytes | None":
+        """The payload of our lesson, entered into the round, when it is worth sending."""
+        if self.round is None or not gossip.infects(residual, gain, energy_permille, self.cfg):
+            return None
+        model = self.round.base
+        delta = pack_vector(model.channels, model.order, change)
+        update = packet.Update(self.round.epoch, model.hash, residual, gain, sensing.window[:8], delta)
+        self.round.add(me, update)
+        return update.pack(self.key)
+
+    def close(self, regime: int, peers: Table) -> None:
+        """Aggregate what was heard."""
+        if self.round is not None:
+            self.closed = 1
+            self.round.close(self.cfg["aggregator"], self.cfg["faulty_permille"], regime, peers)  # type: ignore[arg-type]
+
+    def inputs(self) -> int:
+        """Updates that made the model of this round."""
+        return self.round.inputs if self.round is not None and self.closed else 0
+
+    def hear_model(self, heard: Announcement, held: Model) -> "Model | None":
+        """The model to hold after an announcement, or None for no change.
+
+        Outside of a round only the sentinel is believed, and by a node that has no model yet, anybody of the swarm.
+        """
+        if self.round is not None and heard.epoch == self.round.epoch:
+            model = self.round.consider(heard, heard.stratum == 0)
+        elif heard.epoch >= self.epoch and (heard.stratum == 0 or self.epoch == 0):
+            try:
+                model = unpack(heard.channels, heard.order, heard.packed)
+            except ModelError:
+                return None
+            if model.channels != held.channels or model.order != held.order:
+                return None
+        else:
+            return None
+        if model is not None:
+            self.epoch = heard.epoch
+        return model
+
+    def keep_alert(self, frame: bytes) -> None:
+        """A sentinel repeats the last alerts, in their senders' own frames, when the sleepers listen."""
+        self.alerts = (self.alerts + [frame])[-_ALERTS_MAX:]
+
+    def relays(self, sentinel: bool) -> "list[bytes]":
+        """Frames of others to send on now; each is sent on once."""
+        frames = [frame for _, _, frame in self.pushed]
+        self.pushed = []
+        if sentinel and self.window:
+            frames += self.alerts
+            self.alerts = []
+        return frames
+
+    def voice(self, held: Model, sentinel: bool) -> "Model | None":
+        """The model to announce now: a sentinel always has one to say, others only what is not known enough."""
+        r = self.round
+        if r is None or not self.closed:
+            return held if sentinel else None
+        if sentinel:
+            self.epoch = r.epoch
+            return r.candidate
+        if r.best is not None and r.best[0] == 0:
+            return None
+        model = held if r.best is not None else r.candidate
+        if not r.needs_voice(model.hash):
+            return None
+        r.best = min(r.best or (1, 255, b"\xff" * 4), (1, 255 - r.inputs, model.hash))
+        self.epoch = r.epoch
+        return model
+
+    def finish(self, held: Model, sentinel: bool) -> bool:
+        """The window ends; True when it was a learning round."""
+        r = self.round
+        self.window = 0
+        self.round = None
+        if r is None:
+            return False
+        if sentinel or (r.best is not None and r.best[2] == held.hash):
+            self.agreed += 1
+        return True
+
+    def dump(self, out: "Writer") -> None:
+        """Write the state to a snapshot."""
+        for v in (self.closed, self.epoch, self.agreed, self.window, self.start, len(self.pushed), len(self.alerts)):
+            out.uint(v)
+        for rank, node, frame in self.pushed:
+            out.sint(rank)
+            out.uint(node)
+            out.blob(frame)
+        for frame in self.alerts:
+            out.blob(frame)
+        out.uint(0 if self.round is None else 1)
+        if self.round is not None:
+            out.blob(bytes([self.round.base.channels, self.round.base.order]))
+            self.round.dump(out)
+
+    def load(self, data: "Reader") -> None:
+        """Read the state from a snapshot."""
+        self.closed = data.below(2)
+        self.epoch = data.uint()
+        self.agreed = data.uint()
+        self.window = data.below(2)
+        self.start = data.uint()
+        pushed, alerts = data.below(_PUSH + 1), data.below(_ALERTS_MAX + 1)
+        self.pushed = [(data.sint(), data.uint(), data.blob()) for _ in range(pushed)]
+        self.alerts = [data.blob() for _ in range(alerts)]
+        if data.below(2):
+            shape = data.blob()
+            if len(shape) != 2:
+                raise ModelError("bad shape")
+            self.round = gossip.Round(0, Model(min(shape[0], 15), min(shape[1], 16)))
+            self.round.load(data)

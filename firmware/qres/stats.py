@@ -1,0 +1,68 @@
+"""Running statistics, exact: integers of any size instead of rounded floats."""
+
+from qres.fixed import isqrt
+
+_WINDOW = 4096  # samples after which the past counts half
+
+
+class Welford:
+    """Exact running mean and variance of integers, in the shifted-sum form of Welford's update (Chan 1983).
+
+    Keeps n, S = sum(x - x0), Q = sum((x - x0)^2).  At 4,096 samples all three are halved, so that the
+    statistics follow a slowly changing signal and stay bounded.
+    """
+
+    def __init__(self) -> None:
+        """No sample yet."""
+        self.n = 0
+        self.x0 = 0
+        self.s = 0
+        self.q = 0
+
+    def push(self, x: int) -> None:
+        """Add one sample."""
+        if self.n == 0:
+            self.x0 = x
+        d = x - self.x0
+        self.n += 1
+        self.s += d
+        self.q += d * d
+        if self.n >= _WINDOW:
+            self.n >>= 1
+            self.s >>= 1
+            self.q >>= 1
+
+    def merge(self, other: "Welford") -> None:
+        """Add all samples of `other`, which stays as it is."""
+        if other.n == 0:
+            return
+        if self.n == 0:
+            self.x0 = other.x0
+        shift = other.x0 - self.x0
+        self.q += other.q + 2 * shift * other.s + other.n * shift * shift
+        self.s += other.s + other.n * shift
+        self.n += other.n
+
+    def mean(self) -> int:
+        """Mean, rounded down; 0 before the first sample."""
+        return self.x0 + self.s // self.n if self.n else 0
+
+    def spread(self) -> int:
+        """n times the sum of squared deviations: n*Q - S^2 = n^2 * population variance, exact, >= 0."""
+        v = self.n * self.q - self.s * self.s
+        return v if v > 0 else 0
+
+    def deviation_q8(self, x: int) -> int:
+        """|x - mean| in standard deviations, Q8, at most 2^20; a variance below one unit counts as one unit."""
+        n = self.n
+        if n < 2:
+            return 0
+        spread = self.spread()
+        floor = n * (n - 1)  # sample variance of 1, in units of the spread
+        if spread < floor:
+            spread = floor
+        d = n * (x - self.x0) - self.s
+        ratio = ((d * d * (n - 1)) << 16) // (n * spread)
+        if ratio >= 1 << 40:
+            return 1 << 20
+        return isqrt(ratio)
