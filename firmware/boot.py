@@ -1,6 +1,7 @@
 """Runs at every boot, before main.py.
 
-A watchdog outlives a soft reset and cannot be stopped, so whoever comes to the REPL that way must not be thrown out.
+A watchdog outlives a soft reset and cannot be stopped: whoever comes to the REPL that way must not be
+thrown out.
 """
 
 import machine

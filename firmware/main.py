@@ -1,7 +1,8 @@
 """Starts QRES after boot.
 
-Three ways to the REPL instead: the BOOT button, or Ctrl-C, in the first two seconds after power-on or reset; a file
-/stay_awake; Ctrl-C at any later time.  A wake from deep sleep does not wait, but looks at button and file.
+Three ways to the REPL instead: the BOOT button, or Ctrl-C, in the first two seconds after power-on or
+reset; a file /stay_awake; Ctrl-C at any later time.  A wake from deep sleep does not wait, but looks at
+button and file.
 """
 
 import json
@@ -56,7 +57,7 @@ def _start() -> None:
         return
     try:
         if _stay_awake(config):
-            print("Staying awake: REPL. Run `import qres.run, json; qres.run.main(json.load(open('/config.json')))`.")
+            print("Staying awake at the REPL; a reset starts QRES.")
             return
     except KeyboardInterrupt:
         return

@@ -1,7 +1,7 @@
-"""Temperature (millidegrees Celsius), pressure (mPa) and humidity (m%) from a Bosch BME280 or BMP280 over I2C.
+"""Temperature (millidegrees Celsius), pressure (mPa) and humidity (m%) from a Bosch BME280 or BMP280.
 
-{"driver": "bme280", "address": 118, "take": [0, 1, 2]}; a BMP280 has no humidity.  The integer formulas are those
-of the datasheet BST-BME280-DS002, section 4.2.3, the pressure in its 64-bit form.
+{"driver": "bme280", "address": 118, "take": [0, 1, 2]}, over I2C; a BMP280 has no humidity.  The integer
+formulas are those of the datasheet BST-BME280-DS002, section 4.2.3, the pressure in its 64-bit form.
 """
 
 import struct
@@ -68,7 +68,8 @@ def open(spec: "dict[str, Any]", bus: "Any") -> "Any":
     if chip != _BME280 and chip != _BMP280:
         raise OSError("no BME280")
     humid = chip == _BME280
-    dig = calibration(i2c.readfrom_mem(address, 0x88, 26), i2c.readfrom_mem(address, 0xE1, 7) if humid else None)
+    high = i2c.readfrom_mem(address, 0xE1, 7) if humid else None
+    dig = calibration(i2c.readfrom_mem(address, 0x88, 26), high)
 
     def read() -> "tuple[int, ...]":
         if humid:

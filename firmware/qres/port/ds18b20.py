@@ -1,4 +1,7 @@
-"""Temperature from a DS18B20 on a 1-Wire pin, in millidegrees Celsius: {"driver": "ds18b20", "pin": 4, "index": 0}."""
+"""Temperature in millidegrees Celsius from a DS18B20 on a 1-Wire pin.
+
+{"driver": "ds18b20", "pin": 4, "index": 0}
+"""
 
 import time
 

@@ -1,8 +1,9 @@
 """The ESP32-C6: ESP-NOW, deep sleep, RTC memory, NVS, LittleFS, sensors, USB serial line.
 
-Implements qres.port.contract.Port.  Keys of the configuration that it reads, all optional but `channels`: `sensors`,
-`radio_channel` (1 to 13), `battery_adc` (pin), `battery_divider_permille` (the pin's share of the battery's voltage) and
-`board`, an object with `i2c` {scl, sda, freq}, `watchdog_ms` (0: none), `empty_mv`, `full_mv`.
+Implements qres.port.contract.Port.  Keys of the configuration that it reads, all optional but `channels`:
+`sensors`, `radio_channel` (1 to 13), `battery_adc` (pin), `battery_divider_permille` (the pin's share of the
+battery's voltage) and `board`, an object with `i2c` {scl, sda, freq}, `watchdog_ms` (0: none), `empty_mv`
+and `full_mv`.
 """
 
 import io
@@ -35,7 +36,7 @@ _UNIX_2000_MS = 946684800000
 
 
 def arm_watchdog(timeout_ms: int) -> "machine.WDT":
-    """Start the watchdog, fed by a timer: for the REPL, where nobody else feeds it and it cannot be stopped."""
+    """Start the watchdog, fed by a timer: for the REPL, where nobody else feeds it and nothing stops it."""
     dog = machine.WDT(timeout=timeout_ms)
     machine.Timer(0).init(mode=machine.Timer.PERIODIC, period=1000, callback=lambda _: dog.feed())
     return dog
