@@ -1,7 +1,7 @@
 // The fleet overview: the swarm in a sentence, its key figures, and every board in a table (and a map when many).
 
-import { badge, el, icon, meter, setData, setIcon, setText } from "./dom.js";
-import { ago, bytes, count, NONE, percent, plural, saved, scaled, share, speed, stamp, unit } from "./format.js";
+import { badge, el, meter, setData, setText } from "./dom.js";
+import { ago, bytes, coarse, count, NONE, percent, plural, saved, scaled, share, speed, stamp, unit } from "./format.js";
 import { boardMap } from "./map.js";
 import { spark } from "./spark.js";
 import { headline, isGateway, lossText, modelPhrase, REGIME_WORDS, REGIMES, STATE_WORDS, stateDetail } from "./words.js";
@@ -27,13 +27,13 @@ const COLUMNS = [
 ];
 
 const FIGURES = [
-  { id: "raw", label: "Saved against raw", of: (t) => [saved(t.bytes_air, t.bytes_raw), `${bytes(t.bytes_air)} sent for ${bytes(t.bytes_raw)} of int32`] },
-  { id: "every", label: "Saved against sending every sample", of: (t) => [saved(t.bytes_air, t.bytes_every), `a frame per sample: ${bytes(t.bytes_every)}`] },
+  { id: "raw", label: "Saved vs. raw int32", of: (t) => [saved(t.bytes_air, t.bytes_raw), `${bytes(t.bytes_air)} for ${bytes(t.bytes_raw)}`] },
+  { id: "every", label: "Saved vs. sending each", of: (t) => [saved(t.bytes_air, t.bytes_every), `${bytes(t.bytes_air)} for ${bytes(t.bytes_every)}`] },
   { id: "samples", label: "Samples rebuilt", of: (t) => [count(t.samples), `from ${plural(t.packets, "packet")}`] },
   { id: "exact", label: "Streams exact", of: (t) => [t.streams ? `${count(t.streams_exact)} of ${count(t.streams)}` : NONE, `${plural(t.mismatched, "mismatch", "mismatches")}`], bad: (t) => t.mismatched > 0 },
-  { id: "lost", label: "Frames lost", of: (t) => [count(t.frames_lost), t.packets ? `${share(t.frames_lost, t.frames_lost + t.packets)} of all sent` : "none sent yet"] },
-  { id: "refused", label: "Frames refused", of: (t) => [count(t.rejected), `cable: ${count(t.serial_gaps)} missing, ${count(t.serial_bad)} damaged`] },
-  { id: "asleep", label: "Time asleep", of: (t, f) => [asleepShare(f.boards), "mean of the sleeping boards"] },
+  { id: "lost", label: "Frames lost", of: (t) => [count(t.frames_lost), t.packets ? `${share(t.frames_lost, t.frames_lost + t.packets)} of those sent` : "none sent yet"] },
+  { id: "refused", label: "Frames refused", of: (t) => [count(t.rejected), `cable: ${count(t.serial_gaps)} lost, ${count(t.serial_bad)} bad`] },
+  { id: "asleep", label: "Time asleep", of: (t, f) => [asleepShare(f.boards), "mean over boards"] },
 ];
 
 function asleepShare(boards) {
@@ -82,7 +82,7 @@ function boardRow(mac, open) {
     setText(cells.saved.firstChild, b.samples ? saved(b.bytes_air, b.bytes_raw) : NONE);
     setText(cells.lost.firstChild, lossText(b));
     setText(cells.samples.firstChild, b.samples || !gateway ? count(b.samples) : NONE);
-    setText(cells.seen.firstChild, ago(b.last_seen_ms, now_ms));
+    setText(cells.seen.firstChild, ago(b.last_seen_ms, now_ms, coarse));
   }
   return { row, update, redraw: line.redraw };
 }
@@ -91,7 +91,7 @@ function boardRow(mac, open) {
 function heading(order, change) {
   const buttons = COLUMNS.filter((column) => column.key).map((column) => {
     const button = el("button", { type: "button", class: "sort", text: column.text, on: { click: () => change(column.id) } });
-    return [column.id, el("th", { class: `c-${column.id}`, role: "columnheader", scope: "col" }, button)];
+    return [column.id, el("th", { class: `c-${column.id}${column.right ? " right" : ""}`, role: "columnheader", scope: "col" }, button)];
   });
   const heads = Object.fromEntries(buttons);
   const cells = COLUMNS.map((c) => heads[c.id] ?? el("th", { class: `c-${c.id}`, role: "columnheader", scope: "col", text: c.text }));
@@ -127,7 +127,7 @@ function skeleton(order, changeOrder, filter) {
   });
   const legend = REGIMES.map((name) => {
     const mark = badge("regime");
-    return { name, mark };
+    return { name, mark, node: el("span", {}, mark.node) };
   });
   const search = el("input", { type: "search", id: "filter", placeholder: "Name or MAC", "aria-label": "Filter boards", on: { input: () => filter(search.value) } });
   const options = COLUMNS.filter((c) => c.key).map((c) => el("option", { value: c.id, text: `Sort by ${c.text.toLowerCase()}` }));
@@ -145,6 +145,7 @@ export function mountFleet(main, live) {
   const order = { by: "name", down: false };
   const rows = new Map();
   let sortedAt = 0;
+  let arranged = -1; // boards at the last sorting
   let wanted = "";
   let hovered = false;
   const open = (mac) => (location.hash = `#/board/${mac}`);
@@ -160,7 +161,7 @@ export function mountFleet(main, live) {
       "section", { class: "panel", "aria-label": "Boards" },
       el(
         "div", { class: "panel-head" }, el("h2", { text: "Boards" }),
-        el("span", { class: "legend" }, ...ui.legend.map((item) => item.mark.node)), ui.search, ui.select,
+        el("span", { class: "legend" }, ...ui.legend.map((item) => item.node)), ui.search, ui.select,
       ),
       ui.mapHost, ui.table, ui.more,
     ),
@@ -211,7 +212,11 @@ export function mountFleet(main, live) {
       setText(figure.note, note);
       setData(figure.node, "bad", figure.bad?.(totals) ? "1" : "0");
     }
-    for (const { name, mark } of ui.legend) mark.set(name, `${count(swarm.regime_counts?.[name] ?? 0)} ${REGIME_WORDS[name]}`);
+    for (const { name, mark, node } of ui.legend) {
+      const boardsIn = swarm.regime_counts?.[name] ?? 0;
+      mark.set(name, `${count(boardsIn)} ${REGIME_WORDS[name]}`);
+      setData(node, "zero", boardsIn ? "0" : "1");
+    }
     const moves = COLUMNS.find((c) => c.id === order.by).moves;
     const known = boards.length === arranged && !wanted;
     const busy = hovered || ui.body.contains(document.activeElement);
@@ -224,7 +229,6 @@ export function mountFleet(main, live) {
     ui.mapHost.hidden = boards.length <= TABLE_ROWS;
     if (!ui.mapHost.hidden) map.update(boards);
   }
-  let arranged = -1;
 
   return {
     update,

@@ -62,11 +62,18 @@ export function duration(ms) {
   return h % 24 && d < 10 ? `${d} d ${h % 24} h` : `${d} d`;
 }
 
+/** A duration in its largest unit alone, for a table that is read at a glance. */
+export function coarse(ms) {
+  const steps = [[86_400_000, "d"], [3_600_000, "h"], [60_000, "min"]];
+  const step = steps.find(([size]) => ms >= size);
+  return step ? `${Math.floor(ms / step[0])} ${step[1]}` : `${Math.max(0, Math.floor(ms / 1000))} s`;
+}
+
 /** How long ago, in swarm time. */
-export function ago(then_ms, now_ms) {
+export function ago(then_ms, now_ms, say = duration) {
   if (!then_ms) return "never";
   const age_ms = now_ms - then_ms;
-  return age_ms < 1000 ? "now" : `${duration(age_ms)} ago`;
+  return age_ms < 1000 ? "now" : `${say(age_ms)} ago`;
 }
 
 const two = (n) => String(n).padStart(2, "0");

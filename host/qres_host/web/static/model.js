@@ -40,7 +40,7 @@ function holderChip(mac) {
 
 function historyTable() {
   const body = el("tbody");
-  const heads = ["Epoch", "Model", "Updates used", "Agreement"].map((text, at) => el("th", { scope: "col", class: at === 1 ? "" : "r", text }));
+  const heads = ["Epoch", "Model", "Updates used", "Agreement"].map((text, at) => el("th", { scope: "col", class: at < 2 ? "" : "r", text }));
   const node = el("table", { class: "plain", "aria-label": "Latest epochs" }, el("thead", {}, el("tr", {}, ...heads)), body);
   let key = "";
   return {
@@ -50,7 +50,7 @@ function historyTable() {
       const next = JSON.stringify(latest);
       if (next === key) return;
       key = next;
-      const row = (h) => el("tr", {}, ...[count(h.epoch), h.hash ?? NONE, count(h.inputs), percent(h.agree_permille, 1)].map((text, at) => el("td", { class: at === 1 ? "mac num" : "num r", text })));
+      const row = (h) => el("tr", {}, ...[count(h.epoch), h.hash ?? NONE, count(h.inputs), percent(h.agree_permille, 1)].map((text, at) => el("td", { class: at === 1 ? "mac num" : at ? "num r" : "num", text })));
       body.replaceChildren(...latest.map(row));
     },
   };

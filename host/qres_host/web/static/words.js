@@ -1,6 +1,6 @@
 // The swarm's states in plain words, used by every page alike.
 
-import { count, duration, percent, plural, share } from "./format.js";
+import { coarse, count, percent, plural, share } from "./format.js";
 
 export const REGIMES = ["Calm", "PreStorm", "Storm"];
 export const REGIME_WORDS = { Calm: "Calm", PreStorm: "Pre-storm", Storm: "Storm" };
@@ -11,9 +11,9 @@ export const isGateway = (board) => board.state === "gateway" || board.role === 
 /** What a board's state means for the reader: when it wakes, how late it is. */
 export function stateDetail(board, now_ms) {
   const wait_ms = (board.next_wake_ms ?? 0) - now_ms;
-  if (board.state === "asleep" && wait_ms > 0) return `wakes in ${duration(wait_ms)}`;
-  if (board.state === "late" && wait_ms < 0) return `by ${duration(-wait_ms)}`;
-  if (board.state === "lost" && board.last_seen_ms) return `for ${duration(now_ms - board.last_seen_ms)}`;
+  if (board.state === "asleep" && wait_ms > 0) return `wakes in ${coarse(wait_ms)}`;
+  if (board.state === "late" && wait_ms < 0) return `by ${coarse(-wait_ms)}`;
+  if (board.state === "lost" && board.last_seen_ms) return `for ${coarse(now_ms - board.last_seen_ms)}`;
   return board.state === "gateway" ? "always on" : "";
 }
 
