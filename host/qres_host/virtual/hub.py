@@ -1,0 +1,377 @@
+"""The hub: virtual time, the air, the boards. A conservative discrete-event simulation in one thread.
+
+Computing takes no virtual time. At an instant the hub wakes every board that is due, lets all of them run (the
+machines in parallel) until each waits, sleeps or resets, and only then applies what they did, in the order of the
+boards. Everything has effects at later instants only, so a run depends on the seed and the inputs alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import itertools
+import struct
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from qres_host.virtual import board as boards_module
+from qres_host.virtual import protocol
+from qres_host.virtual.battery import AWAKE, DEEP, LIGHT, RADIO, STATE_NAMES
+from qres_host.virtual.board import ASLEEP, BOOTING, DEAD, REPL, RUNNING, WAITING, Board, BoardSpec
+from qres_host.virtual.clock import BoardClock, Pacer
+from qres_host.virtual.line import Loop, SerialLine
+from qres_host.virtual.radio import Air
+from qres_host.virtual.vm import Nursery, VmBoard
+
+BOOT_US = 418_000
+CRASH_DELAY_US = 1_000_000
+CRASHES_IN_ROW = 5
+SILENT_S = 20.0  # a machine that computes for longer than this real time hangs
+SPINS = 20_000  # waits without any virtual time passing
+DRIFT_PPM = 20
+TURN_S = 0.5
+
+
+class Hub:
+    """A swarm in virtual time. Build it, then call `run` until `stop`, or `run_until` an instant."""
+
+    def __init__(self, specs: Sequence[BoardSpec], folder: Path, *, seed: int = 1, speed: float = 0.0,
+                 start_us: int = 0, loss: float = 0.0, range_m: float = 150.0, delay_us: int = 1000,
+                 boot_us: int = BOOT_US, lines: bool = True) -> None:
+        self.loop = Loop()
+        self.now_us = start_us
+        self.start_us = start_us
+        self.pacer = Pacer(speed)
+        self.boot_us = boot_us
+        self.steps = 0
+        self.log: Callable[[int, int, str, bytes], None] | None = None  # sees all that enters the digest
+        self._digest = hashlib.blake2b(digest_size=16)
+        self._events: list[tuple[int, int, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._running: set[Board] = set()
+        self._settled: list[Board] = []
+        self._stopping = False
+        self._started_s = time.monotonic()
+        self.air = Air([spec.position for spec in specs], seed, self.at, self._deliver,
+                       loss=loss, range_m=range_m, delay_us=delay_us)
+        self.air.on_air = self._on_air
+        needs_machines = any(spec.kind == "vm" for spec in specs)
+        self._nursery = Nursery(self.loop, folder) if needs_machines else None
+        self.boards = [self._make(index, spec, seed, folder) for index, spec in enumerate(specs)]
+        for each in self.boards if lines else ():
+            each.line = SerialLine(self.loop, folder / each.spec.name, each.typed, f"line {seed} {each.index}")
+        for each in self.boards:
+            self._boot(each, protocol.PWRON_RESET)
+
+    def _make(self, index: int, spec: BoardSpec, seed: int, folder: Path) -> Board:
+        drift = spec.drift_ppm
+        if drift is None:
+            drift = Random(f"drift {seed} {index}").randint(-DRIFT_PPM, DRIFT_PPM)
+        clock = BoardClock(self.start_us, drift)
+        if spec.kind == "vm":
+            assert self._nursery is not None
+            made: Board = VmBoard(index, spec, self, clock, seed, self.loop, self._nursery, folder)
+        else:
+            from qres_host.virtual.inproc import InprocBoard
+
+            made = InprocBoard(index, spec, self, clock, seed)
+        made.battery.since_us = self.start_us
+        return made
+
+    # Running
+
+    def stop(self) -> None:
+        """Make run() return soon."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Run at the given speed until stop()."""
+        while not self._stopping:
+            self._turn(None)
+
+    def run_until(self, end_us: int) -> None:
+        """Run until virtual `end_us`, which is then the present, or until stop()."""
+        while not self._stopping and self._events and self._events[0][0] <= end_us:
+            self._turn(end_us)
+        self.now_us = max(self.now_us, end_us)
+
+    def _turn(self, end_us: int | None) -> None:
+        if not self._events:
+            self.pacer.pause()
+            self.loop.turn(TURN_S)
+            self._apply_settled()
+            return
+        due_us = self._events[0][0]
+        wait_s = self.pacer.wait_s(due_us, self.now_us)
+        self.loop.turn(min(wait_s, TURN_S))
+        if wait_s > 0:
+            self.now_us = max(self.now_us, min(due_us, self.pacer.virtual_us(due_us)))
+        self._apply_settled()
+        if wait_s <= TURN_S and self._events and self.pacer.wait_s(self._events[0][0], self.now_us) <= 0:
+            self._instant()
+
+    def _instant(self) -> None:
+        """Process everything that happens at the next instant."""
+        now = self.now_us = max(self.now_us, self._events[0][0])
+        self.steps += 1
+        while True:
+            while self._events and self._events[0][0] <= now:
+                heapq.heappop(self._events)[3]()
+            while self._running:
+                self.loop.turn(TURN_S)
+                self._end_silent()
+            self._apply_settled()
+            if not self._running and (not self._events or self._events[0][0] > now):
+                return
+
+    def _end_silent(self) -> None:
+        limit = time.monotonic() - SILENT_S
+        for each in list(self._running):
+            if isinstance(each, VmBoard) and each.running_since_s < limit:
+                self.kill(each.index)
+
+    def at(self, instant_us: int, station: int, call: Callable[[], None]) -> None:
+        """Call back at an instant; calls of one instant come in the order of stations, then of requests."""
+        heapq.heappush(self._events, (instant_us, station, next(self._order), call))
+
+    # What boards tell (board.Host)
+
+    def settled(self, board: Board) -> None:
+        """A board waits, sleeps, resets or has died; applied together with all others of this instant."""
+        self._running.discard(board)
+        if board not in self._settled:
+            self._settled.append(board)
+
+    def immediate(self, board: Board, message: protocol.Message) -> None:
+        """A board at its REPL did something."""
+        self._effect(board, message)
+
+    def typed(self, board: Board) -> None:
+        """End a wait that input ends."""
+        board.stdin_fresh = True
+        if board.state == WAITING and board.wait_flags & protocol.WAKE_STDIN:
+            self._wake_at(board, self.now_us)
+
+    def wake_into_repl(self, board: Board) -> None:
+        """As holding BOOT and pressing RESET: the REPL without main.py. Real time only; the swarm does not wait."""
+        board.token += 1
+        board.end()
+        self._power_on(board, protocol.HARD_RESET, False)
+
+    # Effects
+
+    def _apply_settled(self) -> None:
+        while self._settled:
+            batch = sorted(self._settled, key=lambda each: each.index)
+            self._settled = []
+            for each in batch:
+                outcome, each.outcome = each.outcome, None
+                said = each.take_output()
+                if said and not each.tainted:
+                    self._record(each.index, "said", said)
+                effects, each.effects = each.effects, []
+                for message in effects:
+                    self._effect(each, message)
+                if outcome is not None:
+                    self._apply(each, outcome)
+
+    def _effect(self, board: Board, message: protocol.Message) -> None:
+        payload = message.payload
+        if message.op == protocol.SEND:
+            if self.air.send(board.index, payload[6:], self.now_us):
+                board.counts["sent"] += 1
+                self._record(board.index, "send", payload[6:])
+        elif message.op == protocol.RADIO:
+            self._switch(board, bool(payload[0]))
+        elif message.op == protocol.NVS:
+            board.nvs = payload
+        elif message.op == protocol.CLOCK:
+            (board.clock.offset_us,) = struct.unpack("<q", payload)
+        elif message.op == protocol.RXBUF:
+            (board.rxbuf,) = struct.unpack("<H", payload)
+
+    def _switch(self, board: Board, on: bool) -> None:
+        board.radio_on = on
+        self.air.switch(board.index, on, self.now_us)
+        if not on:
+            board.frames.clear()
+
+    def _apply(self, board: Board, outcome: protocol.Message) -> None:
+        payload = outcome.payload
+        if outcome.op == protocol.WAIT:
+            self._wait(board, *struct.unpack("<qB", payload))
+        elif outcome.op == protocol.DEEP:
+            (until_us,) = struct.unpack_from("<q", payload)
+            board.rtc = payload[8:]
+            self._record(board.index, "deep", payload)
+            self._off(board, ASLEEP, DEEP)
+            board.prepare()
+            self._at_token(max(self.now_us + 1, board.clock.true_us(until_us)), board,
+                           lambda: self._boot(board, protocol.DEEPSLEEP_RESET))
+        elif outcome.op == protocol.RESET:
+            board.rtc = payload[1:] if payload[0] == protocol.SOFT else b""
+            self._off(board, BOOTING, AWAKE)
+            self._boot(board, protocol.RESET_CAUSES[payload[0]])
+        elif outcome.op == protocol.REPL:
+            board.tainted = True
+            board.state = REPL
+            board.token += 1
+            board.battery.enter(AWAKE, self.now_us)
+        elif outcome.op == protocol.CRASH:
+            self._crashed(board)
+
+    def _wait(self, board: Board, until_us: int, flags: int) -> None:
+        board.state, board.wait_flags = WAITING, flags
+        board.token += 1
+        board.battery.enter(LIGHT if flags & protocol.LIGHT else RADIO if board.radio_on else AWAKE, self.now_us)
+        if self.now_us > board.rested_at_us:
+            board.rested_at_us, board.counts["spins"], board.crashes_in_row = self.now_us, 0, 0
+        board.counts["spins"] += 1
+        if board.counts["spins"] > SPINS:
+            self.kill(board.index)
+        elif (flags & protocol.WAKE_PACKET and board.frames) or (flags & protocol.WAKE_STDIN and board.stdin_fresh):
+            self._wake_at(board, self.now_us)
+        else:
+            self._wake_at(board, max(self.now_us, board.clock.true_us(until_us)))
+
+    def _wake_at(self, board: Board, instant_us: int) -> None:
+        self._at_token(instant_us, board, lambda: self._wake(board))
+
+    def _at_token(self, instant_us: int, board: Board, call: Callable[[], None]) -> None:
+        """Call back at an instant unless the board has gone on by then."""
+        token = board.token
+        self.at(instant_us, board.index, lambda: call() if board.token == token else None)
+
+    def _wake(self, board: Board) -> None:
+        board.token += 1
+        board.state = RUNNING
+        flags = protocol.STDIN if board.stdin_fresh and board.wait_flags & protocol.WAKE_STDIN else 0
+        if flags:
+            board.stdin_fresh = False
+        self._running.add(board)
+        board.resume(flags)
+
+    def _off(self, board: Board, state: int, power: int) -> None:
+        board.end()
+        board.token += 1
+        board.state = state
+        board.stdin_fresh = False
+        self._switch(board, False)
+        board.battery.enter(power, self.now_us)
+
+    def _boot(self, board: Board, cause: int, main: bool = True) -> None:
+        board.token += 1
+        board.state = BOOTING
+        board.battery.enter(AWAKE, self.now_us)
+        board.battery.booted()
+        board.prepare()
+        self._at_token(self.now_us + self.boot_us, board, lambda: self._power_on(board, cause, main))
+
+    def _power_on(self, board: Board, cause: int, main: bool) -> None:
+        board.token += 1
+        board.counts["boots"] += 1
+        if cause not in (protocol.DEEPSLEEP_RESET, protocol.SOFT_RESET):
+            board.rtc = b""
+        if main:
+            board.state = RUNNING
+            self._running.add(board)
+        else:
+            board.state = REPL
+            board.tainted = True
+        board.power_on(cause, main)
+
+    def _crashed(self, board: Board) -> None:
+        if board.state == REPL and isinstance(board, VmBoard):
+            main = board.reboot_text()
+            self._off(board, BOOTING, AWAKE)
+            if main:
+                self._boot(board, protocol.SOFT_RESET)
+            else:
+                self._power_on(board, protocol.SOFT_RESET, False)
+            return
+        board.counts["crashes"] += 1
+        board.crashes_in_row += 1
+        self._off(board, BOOTING, AWAKE)
+        if board.crashes_in_row > CRASHES_IN_ROW:
+            board.state = DEAD
+            return
+        self._at_token(self.now_us + CRASH_DELAY_US, board, lambda: self._boot(board, protocol.WDT_RESET))
+
+    def kill(self, index: int) -> None:
+        """Kill a board's machine, as a hang that the watchdog ends: it boots again, its RTC memory is lost."""
+        board = self.boards[index]
+        board.counts["kills"] += 1
+        self._running.discard(board)
+        if board in self._settled:
+            self._settled.remove(board)
+        board.effects.clear()
+        board.rtc = b""
+        self._off(board, BOOTING, AWAKE)
+        self._boot(board, protocol.WDT_RESET)
+
+    # The air
+
+    def _on_air(self, station: int, frame: bytes, airtime_us: int) -> None:
+        self.boards[station].battery.sent(airtime_us)
+
+    def _deliver(self, receiver: int, sender: int, frame: bytes, rssi: int) -> None:
+        board = self.boards[receiver]
+        if not board.radio_on or board.state not in (WAITING, RUNNING, REPL):
+            return
+        if sum(len(waiting[1]) for waiting in board.frames) + len(frame) > board.rxbuf:
+            board.counts["overruns"] += 1
+            return
+        board.counts["received"] += 1
+        board.frames.append((self.boards[sender].spec.mac, frame, rssi))
+        if board.state == WAITING and board.wait_flags & protocol.WAKE_PACKET:
+            self._wake_at(board, self.now_us)
+
+    # What it all comes to
+
+    def _record(self, index: int, what: str, data: bytes) -> None:
+        self._digest.update(struct.pack("<qH", self.now_us, index) + what.encode() + data)
+        if self.log is not None:
+            self.log(self.now_us, index, what, data)
+
+    def digest(self) -> str:
+        """Return a hash of all frames sent, deep sleeps and serial output with their instants so far."""
+        return self._digest.hexdigest()
+
+    def status(self) -> dict[str, Any]:
+        """Return the present state as plain data: time, speed, radio counters, one entry per board."""
+        real_s = max(1e-9, time.monotonic() - self._started_s)
+        return {
+            "now_ms": self.now_us // 1000,
+            "virtual_s": (self.now_us - self.start_us) / 1e6,
+            "real_s": real_s,
+            "speed": (self.now_us - self.start_us) / 1e6 / real_s,
+            "digest": self.digest(),
+            "radio": vars(self.air.counters).copy(),
+            "boards": [self._board_status(each) for each in self.boards],
+        }
+
+    def _board_status(self, board: Board) -> dict[str, Any]:
+        times = list(board.battery.state_us)
+        times[board.battery.state] += self.now_us - board.battery.since_us
+        line = board.line
+        return {
+            "name": board.spec.name, "mac": board.spec.mac.hex(":"), "kind": board.spec.kind,
+            "state": boards_module.STATES[board.state], "battery_mv": board.battery.millivolts(),
+            **{f"{name}_ms": spent // 1000 for name, spent in zip(STATE_NAMES, times, strict=True)},
+            "tx_ms": board.battery.send_us // 1000, **board.counts,
+            "port": line.port if line else "", "link": str(line.link) if line else "",
+            "plugged": bool(line and line.plugged),
+            "serial_dropped_bytes": line.dropped_bytes if line else 0,
+            "serial_corrupted_bytes": line.corrupted_bytes if line else 0,
+        }
+
+    def close(self) -> None:
+        """End all machines and remove the ptys."""
+        for each in self.boards:
+            each.close()
+        if self._nursery is not None:
+            self._nursery.close()
+        self.loop.close()

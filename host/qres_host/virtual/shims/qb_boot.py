@@ -1,0 +1,134 @@
+"""What a virtual board does between power and boot.py: flash as root, the chip's modules, the board's paths."""
+
+import gc
+import os
+import random
+import sys
+
+import hashlib
+import micropython
+import qb_esp32
+import qb_link
+import qb_machine
+import qb_radio
+import qb_time
+import vfs
+
+BLOCK_BYTES = 4096
+BLOCKS = 512
+
+
+class Flash:
+    """The flash chip: the file behind descriptor 4. A write can only clear bits, as NOR flash does after erasing."""
+
+    def __init__(self):
+        self._file = open(4, "r+b")
+
+    def readblocks(self, block, buf, offset=0):
+        """Fill `buf`."""
+        self._file.seek(block * BLOCK_BYTES + offset)
+        self._file.readinto(buf)
+
+    def writeblocks(self, block, buf, offset=None):
+        """Write `buf`; the whole block is erased first when no offset is given."""
+        if offset is None:
+            offset = 0
+        self._file.seek(block * BLOCK_BYTES + offset)
+        self._file.write(buf)
+
+    def ioctl(self, op, argument):
+        """The block device protocol of MicroPython."""
+        if op == 4:
+            return BLOCKS
+        if op == 5:
+            return BLOCK_BYTES
+        if op == 6:
+            return 0
+        return 0
+
+
+class _Copy:
+    """A module of this machine with some names replaced."""
+
+    def __init__(self, module, **changes):
+        for name in dir(module):
+            if not name.startswith("__"):
+                setattr(self, name, getattr(module, name))
+        for name, value in changes.items():
+            setattr(self, name, value)
+
+
+class _Entropy:
+    """os.urandom that a run can repeat: SHA-256 of the hub's seed and a counter."""
+
+    def __init__(self, seed):
+        self._seed = seed
+        self._count = 0
+
+    def take(self, n):
+        """`n` bytes."""
+        out = b""
+        while len(out) < n:
+            out += hashlib.sha256(self._seed + self._count.to_bytes(4, "little")).digest()
+            self._count += 1
+        return out[:n]
+
+
+def _mount():
+    flash = Flash()
+    vfs.umount("/")
+    try:
+        vfs.mount(flash, "/")
+    except OSError:
+        vfs.VfsLfs2.mkfs(flash)
+        vfs.mount(flash, "/")
+    os.chdir("/")
+
+
+def _install(board):
+    entropy = _Entropy(board["seed"])
+    random.seed(int.from_bytes(entropy.take(4), "little"))
+    names = sys.modules
+    names["time"] = qb_time
+    names["machine"] = qb_machine
+    names["network"] = qb_radio.Network
+    names["espnow"] = qb_radio.Espnow
+    names["esp32"] = qb_esp32
+    names["os"] = _Copy(os, urandom=entropy.take, dupterm=lambda stream, index=0: None)
+    names["micropython"] = _Copy(micropython, kbd_intr=qb_link.interrupt_char)
+    for name in list(names):
+        if name.startswith("qb_"):
+            del names[name]
+
+
+def _run(name, scope):
+    try:
+        with open(name) as file:
+            source = file.read()
+    except OSError:
+        return True
+    try:
+        exec(compile(source, name, "exec"), scope)
+    except SystemExit:
+        return False
+    except BaseException as error:
+        sys.print_exception(error)
+    return True
+
+
+def run(scope):
+    """Boot; returns when the board has reached its REPL. `scope` is the namespace of __main__."""
+    _mount()
+    board = qb_link.start()
+    qb_time._start(board["boot_us"])
+    qb_machine._start(board)
+    qb_esp32._start(board["nvs"])
+    _install(board)
+    sys.path[:] = ["", "/lib", ".frozen"]
+    gc.collect()
+    more = _run("boot.py", scope)
+    if more and board["main"]:
+        more = _run("main.py", scope)
+    if not more:  # SystemExit resets the interpreter
+        qb_machine.soft_reset()
+    qb_link.enter_repl()

