@@ -1,6 +1,6 @@
 """Photograph a running dashboard: `python tools/screenshot.py URL OUT.png [--theme dark] [--width 1440]`.
 
-Needs PyPI's playwright and a Chromium of the system. Says what the page complained about, and fails when it did.
+Needs PyPI's playwright and a Chromium of the system. Prints what the page complained about, and then fails.
 """
 
 from __future__ import annotations
@@ -40,9 +40,13 @@ def photograph(given: argparse.Namespace, chromium: str) -> list[str]:
             color_scheme=given.theme,
             device_scale_factor=given.scale,
         )
-        page.on("console", lambda line: trouble.append(line.text) if line.type in ("error", "warning") else None)
+        page.on(
+            "console", lambda line: trouble.append(line.text) if line.type in ("error", "warning") else None
+        )
         page.on("pageerror", lambda error: trouble.append(str(error)))
-        page.on("request", lambda asked: trouble.append(asked.url) if urlsplit(asked.url).netloc != home else None)
+        page.on(
+            "request", lambda asked: trouble.append(asked.url) if urlsplit(asked.url).netloc != home else None
+        )
         page.goto(given.url)
         page.wait_for_selector("h1")
         page.wait_for_timeout(given.wait * 1000)

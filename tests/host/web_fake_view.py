@@ -38,8 +38,12 @@ class FakeBoard:
         self.mac = mac_of(number)
         self.name = f"{STATIONS[number % 3]}-{number // 3 + 1}" if number else "gateway"
         chance = random.Random(number)
-        self.storms = [(at, at + chance.randrange(20, 60)) for at in range(60, DAYS * 24, chance.randrange(150, 260))]
-        self.gap_hours = {hour for at in range(40, DAYS * 24, 370) for hour in range(at, at + chance.randrange(3, 14))}
+        self.storms = [
+            (at, at + chance.randrange(20, 60)) for at in range(60, DAYS * 24, chance.randrange(150, 260))
+        ]
+        self.gap_hours = {
+            hour for at in range(40, DAYS * 24, 370) for hour in range(at, at + chance.randrange(3, 14))
+        }
         self.rows = [self._row(hour, chance) for hour in range(DAYS * 24)]
 
     def regime(self, hour: int) -> int:
@@ -68,10 +72,14 @@ class FakeBoard:
 
 
 class FakeView:
-    """Implements the dashboard's ViewSource. `clock` returns seconds; tests pass their own to hold time still."""
+    """Implements the dashboard's ViewSource. `clock` returns seconds; a test's own one holds time still."""
 
     def __init__(
-        self, boards: int = 16, speed: float = 21_600.0, clock: Callable[[], float] = time.monotonic, ahead: int = 400
+        self,
+        boards: int = 16,
+        speed: float = 21_600.0,
+        clock: Callable[[], float] = time.monotonic,
+        ahead: int = 400,
     ) -> None:
         self.speed = speed
         self._clock = clock
@@ -84,7 +92,9 @@ class FakeView:
     def now_ms(self) -> int:
         """Return swarm time."""
         limit = START_MS + (DAYS * 24 - 1) * HOUR_MS
-        return min(limit, START_MS + self._ahead_ms + round((self._clock() - self._start_s) * self.speed * 1000))
+        return min(
+            limit, START_MS + self._ahead_ms + round((self._clock() - self._start_s) * self.speed * 1000)
+        )
 
     def _hours(self) -> int:
         return (self.now_ms() - START_MS) // HOUR_MS
@@ -117,17 +127,18 @@ class FakeView:
             "mac": board.mac, "id": board.number, "name": board.name,
             "role": "sentinel" if gateway else "scheduled",
             "regime": REGIMES[board.regime(heard)], "silence": "Active",
-            "reputation_permille": min(990, 500 + hours * 2 - board.number * 13),
-            "battery_permille": -1 if gateway else max(30, 990 - hours // 9 - board.number * 41),
-            "battery_mv": -1 if gateway else 4100 - board.number * 30,
+            "reputation_permille": None if gateway else min(990, 500 + hours * 2 - board.number * 13),
+            "battery_permille": None if gateway else max(30, 990 - hours // 9 - board.number * 41),
+            "battery_mv": None if gateway else 4100 - board.number * 30,
             "last_seen_ms": self.now_ms() if gateway else START_MS + heard * HOUR_MS,
             "next_wake_ms": START_MS + (heard + 9) * HOUR_MS,
-            "state": self._state(board, hours), "samples": samples * len(CHANNELS), "spikes": heard // 80,
+            "state": self._state(board, hours), "samples": samples, "spikes": heard // 80,
             "packets": packets, "lost": lost, "bytes_air": packets * 88, "bytes_raw": samples * 16,
-            "bytes_every": samples * 58, "epoch": hours // 24,
+            "epoch": hours // 24,
             "model_hash": "5d1f00c2" if board.number == 11 else "a91c33e7",
-            "exact": not gateway and not self.mismatched, "verified": samples * len(CHANNELS),
-            "mismatched": self.mismatched if board.number == 1 else 0, "asleep_permille": 0 if gateway else 991,
+            "exact": not gateway and not self.mismatched, "verified": samples,
+            "mismatched": self.mismatched if board.number == 1 else 0,
+            "asleep_permille": None if gateway else 991,
             "channels": channels,
             "spark": [None if gateway else board.rows[at][0] for at in range(max(0, heard - 48), heard)],
         }  # fmt: skip
@@ -142,7 +153,10 @@ class FakeView:
             raise self.fault
         boards = [self._short(board) for board in self._boards.values()]
         total = {name: sum(board[name] for board in boards) for name in ("samples", "packets", "mismatched")}
-        total |= {name: sum(board[name] for board in boards) for name in ("bytes_air", "bytes_raw", "bytes_every")}
+        total |= {
+            name: sum(board[name] for board in boards) for name in ("bytes_air", "bytes_raw", "verified")
+        }
+        total |= {"bytes_every": total["samples"] * 34, "samples_lost": 0}
         total |= {"frames_lost": sum(board["lost"] for board in boards), "rejected": 3, "dropped": 0}
         sensing = [board for board in boards if board["role"] != "sentinel"]
         total |= {"streams": len(sensing), "streams_exact": sum(board["exact"] for board in sensing)}
@@ -159,11 +173,23 @@ class FakeView:
         board = self._boards.get(mac)
         if board is None:
             return None
-        telemetry = {"uptime_ms": 1_204_000, "sleep_uj": 812_400, "radio_uj": 440_120, "boots": 133, "queue_depth": 2}
-        return {**self._short(board), "telemetry": {**telemetry, "heap_free_bytes": 81_240, "drift_ppm": -12}}
+        short = self._short(board)
+        telemetry = {
+            "uptime_ms": 1_204_000,
+            "sleep_uj": 812_400,
+            "radio_uj": 440_120,
+            "boots": 133,
+            "queue_depth": 2,
+        }
+        return {
+            **short,
+            "missing": 0,
+            "bytes_every": short["samples"] * 34,
+            "telemetry": {**telemetry, "heap_free_bytes": 81_240, "drift_ppm": -12},
+        }
 
     def series(
-        self, mac: str, channel: int, start_ms: int | None, end_ms: int | None, points: int
+        self, mac: str, channel: int, start_ms: int | None, end_ms: int | None, max_points: int
     ) -> dict[str, Any] | None:
         """Return one channel of one fake board."""
         board = self._boards.get(mac)
@@ -172,8 +198,9 @@ class FakeView:
         heard = self._heard_hours(board, self._hours()) if board.number else 0
         first = 0 if start_ms is None else max(0, (start_ms - START_MS) // HOUR_MS)
         end = heard if end_ms is None else min(heard, (end_ms - START_MS) // HOUR_MS + 1)
-        hours = [hour for hour in range(first, max(first, end)) if hour not in board.gap_hours]
-        hours = hours[:: max(1, len(hours) // points)]
+        lost = board.gap_hours if board.number % 2 else set()
+        hours = [hour for hour in range(first, max(first, end)) if hour not in lost]
+        hours = hours[:: max(1, len(hours) // max_points)]
         values = [board.rows[hour][channel] for hour in hours]
         shift = values[:1] + values[:-1]
         residual = [round(((a or 0) - (b or 0)) * 0.4) for a, b in zip(values, shift, strict=True)]
@@ -181,7 +208,7 @@ class FakeView:
         return {
             "channel": CHANNELS[channel], "t": [START_MS + hour * HOUR_MS for hour in hours], "value": values,
             "input": list(values), "residual": residual, "spike": [int(abs(r) > limit) for r in residual],
-            "regime": self._regimes(board, first, end), "gaps": self._gaps(board, first, end),
+            "regime": self._regimes(board, first, end), "gaps": self._gaps(board, first, end) if lost else [],
             "energy": {
                 "t": [START_MS + hour * HOUR_MS for hour in range(first, max(first, end), 9)],
                 "battery_permille": [
@@ -222,7 +249,11 @@ class FakeView:
             for epoch in range(1, epochs + 1)
         ]  # fmt: skip
         holders = [
-            {"mac": board.mac, "hash": "5d1f00c2" if board.number == 11 else "a91c33e7", "agrees": board.number != 11}
+            {
+                "mac": board.mac,
+                "hash": "5d1f00c2" if board.number == 11 else "a91c33e7",
+                "agrees": board.number != 11,
+            }
             for board in self._boards.values()
         ]
         weights = [71_300, -19_220, 6_850, 2_010, -840, 4_400, 1_090, 310]

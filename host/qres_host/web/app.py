@@ -67,18 +67,15 @@ def mac_of(request: Request) -> str:
 
 
 async def lookup(what: str, call: Callable[..., T | None], *arguments: Any) -> T:
-    """Call the view off the event loop; raises HTTPException 404 when it does not know the thing asked for."""
-    try:
-        found = await run_in_threadpool(call, *arguments)
-    except (KeyError, IndexError):
-        found = None
+    """Call the view off the event loop; raises HTTPException 404 when it knows no such thing."""
+    found = await run_in_threadpool(call, *arguments)
     if found is None:
         raise HTTPException(404, f"no such {what}")
     return found
 
 
 class FreshFiles(StaticFiles):
-    """Static files that a browser asks for again each time (a 304 mostly), so that an upgrade shows at once."""
+    """Static files that a browser asks for again each time (mostly a 304): an upgrade shows at once."""
 
     def file_response(self, *arguments: Any, **named: Any) -> Response:
         """Return the file with a header that makes caches ask."""
@@ -150,7 +147,7 @@ class Api:
 
 
 def channel_index(text: str, channels: list[dict[str, Any]]) -> int:
-    """Return the index of a channel given by index or name; raises HTTPException 400 when the board has none such."""
+    """Return the index of a channel given by index or name; raises HTTPException 400 when none."""
     names = [str(channel["name"]) for channel in channels]
     if text in names:
         return names.index(text)

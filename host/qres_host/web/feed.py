@@ -12,7 +12,16 @@ from starlette.concurrency import run_in_threadpool
 from qres_host.web.source import ViewSource
 
 # What makes a board "changed" for a listener that shows only that board.
-WATCHED = ("state", "regime", "samples", "packets", "last_seen_ms", "mismatched", "model_hash", "battery_permille")
+WATCHED = (
+    "state",
+    "regime",
+    "samples",
+    "packets",
+    "last_seen_ms",
+    "mismatched",
+    "model_hash",
+    "battery_permille",
+)
 
 # A fold may take at most this share of the time between two folds, however large the fleet.
 BUSY_SHARE = 0.1
@@ -73,7 +82,7 @@ class FleetFeed:
         return encode(fleet), fingerprints(fleet)
 
     async def stream(self) -> AsyncIterator[str]:
-        """Yield server-sent events: `fleet` with a snapshot each tick, `boards` with the MACs that changed."""
+        """Yield server-sent events: `fleet`, a snapshot each tick, and `boards`, the MACs that changed."""
         yield "retry: 1000\n\n"
         before: Fingerprints = {}
         while not self._closed.is_set():

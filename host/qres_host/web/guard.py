@@ -1,4 +1,4 @@
-"""What stands in front of every request: the host check and the security headers. Plain ASGI, so streams pass."""
+"""In front of every request: the host check and the security headers. Plain ASGI, so streams pass."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ def allowed_names(host: str) -> frozenset[str]:
 
 
 def is_allowed(header: str, names: frozenset[str]) -> bool:
-    """Tell whether a Host header names this server. Bare addresses cannot be rebound, so an open server takes them."""
+    """Tell whether a Host header names this server.
+
+    Bare addresses cannot be rebound, so a server that is open to the network takes any of them.
+    """
     name = host_name(header)
     if name in names:
         return True

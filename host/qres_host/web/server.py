@@ -1,4 +1,4 @@
-"""Runs the dashboard in a thread of its own, so that a command can go on with its work and stop it at the end."""
+"""Runs the dashboard in a thread of its own: a command goes on with its work and stops it at the end."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def find_listener(host: str, port: int | None) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that tells another thread when it is ready, and ends the live streams when it is asked to stop."""
+    """uvicorn that tells another thread when it is ready, and ends the live streams when it stops."""
 
     def __init__(self, app: Starlette) -> None:
         # The log stays quiet: a dashboard polls, and the terminal belongs to the command that started us.
@@ -84,7 +84,7 @@ class _Server(uvicorn.Server):
 
 
 class ServerHandle:
-    """A running dashboard. `url` is its address; `stop()` ends it and frees the port; a context manager as well."""
+    """A running dashboard: `url` is its address, `stop()` ends it and frees the port. A context manager."""
 
     def __init__(self, server: _Server, listener: socket.socket, host: str) -> None:
         self.port: int = listener.getsockname()[1]

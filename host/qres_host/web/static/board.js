@@ -2,7 +2,7 @@
 
 import { chartKey, Stack } from "./charts.js";
 import { badge, el, getJson, icon, setData, setIcon, setText } from "./dom.js";
-import { ago, bytes, count, duration, NONE, percent, saved, scaled, stamp, telemetry, withUnit } from "./format.js";
+import { ago, bytes, count, duration, known, NONE, percent, reputation, saved, scaled, stamp, telemetry, withUnit } from "./format.js";
 import { exactness, isGateway, lossText, REGIME_WORDS, STATE_WORDS, stateDetail } from "./words.js";
 
 const S = 1000, MIN = 60 * S, H = 60 * MIN, D = 24 * H;
@@ -25,16 +25,16 @@ export function spansFor(period_ms) {
 const FACTS = [
   ["Last heard", (b, f) => ago(b.last_seen_ms, f.now_ms)],
   ["Next wake", (b, f) => (isGateway(b) ? "always on" : b.next_wake_ms > f.now_ms ? `in ${duration(b.next_wake_ms - f.now_ms)}` : b.next_wake_ms ? `was due ${ago(b.next_wake_ms, f.now_ms)}` : NONE)],
-  ["Battery", (b) => (b.battery_permille < 0 ? "USB powered" : `${percent(b.battery_permille, 1)}${b.battery_mv > 0 ? `, ${count(b.battery_mv)} mV` : ""}`)],
-  ["Reputation", (b) => (b.reputation_permille / 1000).toFixed(3)],
-  ["Time asleep", (b) => (b.asleep_permille >= 0 && !isGateway(b) ? percent(b.asleep_permille, 1) : NONE)],
+  ["Battery", (b) => (!known(b.battery_permille) ? (isGateway(b) ? "USB powered" : NONE) : `${percent(b.battery_permille, 1)}${b.battery_mv > 0 ? `, ${count(b.battery_mv)} mV` : ""}`)],
+  ["Reputation", (b) => reputation(b.reputation_permille, 3)],
+  ["Time asleep", (b) => (known(b.asleep_permille) && !isGateway(b) ? percent(b.asleep_permille, 1) : NONE)],
   ["Samples", (b) => count(b.samples)],
   ["Spikes", (b) => count(b.spikes)],
   ["Packets", (b) => count(b.packets)],
   ["Frames lost", (b) => `${count(b.lost)}${b.packets ? ` (${lossText(b)})` : ""}`],
   ["Sent", (b) => bytes(b.bytes_air)],
-  ["Saved against raw", (b) => (b.samples ? saved(b.bytes_air, b.bytes_raw) : NONE)],
-  ["Saved against every sample", (b) => (b.samples ? saved(b.bytes_air, b.bytes_every) : NONE)],
+  ["Saved vs. raw int32", (b) => (b.samples ? saved(b.bytes_air, b.bytes_raw) : NONE)],
+  ["Saved vs. sending each", (b) => (b.samples && b.bytes_every ? saved(b.bytes_air, b.bytes_every) : NONE)],
 ];
 
 function factList(names) {
@@ -127,7 +127,7 @@ export function mountBoard(main, live, target) {
     const channel = state.series.channel;
     if (!row) return setText(ui.read, "No samples in this window.");
     const when = stamp(row[0]);
-    if (row[1] === null) return setText(ui.read, `${when}   no data`);
+    if (row[1] === null) return setText(ui.read, `${when}   ${row[5] ? "the sensor gave no reading" : "nothing received"}`);
     const parts = [withUnit(row[1], channel)];
     if (row[2] !== null) parts.push(row[2] === row[1] ? "equal to the input" : `input ${withUnit(row[2], channel)}`);
     if (row[3] !== null) parts.push(`residual ${row[3] > 0 ? "+" : ""}${scaled(row[3], channel.scale)}`);
@@ -156,6 +156,7 @@ export function mountBoard(main, live, target) {
       const url = `/v1/boards/${mac}`;
       const [series, board] = await Promise.all([channels.length ? getJson(`${url}/series?${ask}`) : null, getJson(url)]);
       if (state.gone) return;
+      state.detail = { bytes_every: board.bytes_every, missing: board.missing };
       showTelemetry(board.telemetry ?? {});
       if (series && channel === state.channel) showSeries(series, from, to);
     } catch (error) {
@@ -231,7 +232,7 @@ export function mountBoard(main, live, target) {
   }
 
   function showTelemetry(fields) {
-    const entries = Object.entries(fields).filter(([, value]) => typeof value !== "object");
+    const entries = Object.entries(fields).filter(([, value]) => typeof value !== "object" || Array.isArray(value));
     ui.none.hidden = entries.length > 0;
     for (const [name, value] of entries) ui.telemetry.set(...telemetry(name, value));
   }
@@ -243,28 +244,29 @@ export function mountBoard(main, live, target) {
   }
 
   function showAgreement(board, swarm) {
-    const known = Boolean(board.model_hash && swarm.model_hash);
-    const agrees = known && board.model_hash === swarm.model_hash;
+    const named = Boolean(board.model_hash && swarm.model_hash);
+    const agrees = named && board.model_hash === swarm.model_hash;
     setIcon(ui.agreeIcon, agrees ? "check" : "late");
-    setData(ui.agree, "tone", !known ? "plain" : agrees ? "ok" : "warn");
-    const words = agrees ? `Holds the swarm's model ${board.model_hash}, epoch ${count(board.epoch)}.` : `Holds ${board.model_hash}, the swarm ${swarm.model_hash}.`;
-    setText(ui.agreeText, known ? words : "Has not named a model yet.");
+    setData(ui.agree, "tone", !named ? "plain" : agrees ? "ok" : "warn");
+    const words = agrees ? `Holds the swarm's model ${board.model_hash}${known(board.epoch) ? `, epoch ${count(board.epoch)}` : ""}.` : `Holds ${board.model_hash}, the swarm ${swarm.model_hash}.`;
+    setText(ui.agreeText, named ? words : "Has not named a model yet.");
   }
 
   function update(fleet) {
     if (state.gone) return;
     const board = fleet.boards.find((b) => b.mac === mac);
     if (!board) return void load(); // not in the snapshot: the server knows whether it exists at all
-    document.title = `${board.name}, QRES`;
+    document.title = `${board.name || mac}, QRES`;
     setText(ui.name, board.name || mac);
-    ui.regime.set(board.regime, REGIME_WORDS[board.regime] ?? board.regime);
+    ui.regime.set(board.regime ?? "", REGIME_WORDS[board.regime] ?? "No regime told");
     ui.state.set(board.state, STATE_WORDS[board.state] ?? board.state);
     setText(ui.detail, stateDetail(board, fleet.now_ms));
-    const claim = exactness(board);
+    const claim = exactness(board, state.detail?.missing);
     setData(ui.exactLine, "tone", claim.tone);
     setIcon(ui.exactIcon, claim.tone === "bad" ? "cross" : "check");
     setText(ui.exact, claim.text);
-    for (const [name, value] of FACTS) ui.facts.set(name, value(board, fleet));
+    const full = { ...state.detail, ...board };
+    for (const [name, value] of FACTS) ui.facts.set(name, value(full, fleet));
     showAgreement(board, fleet.swarm);
     showTabs(board.channels ?? []);
     const seen = [board.samples, board.packets, board.last_seen_ms, board.battery_permille].join();

@@ -66,11 +66,23 @@ function regimeBand(plot, spans) {
   ctx.restore();
 }
 
+/** Spans in which the board itself had no reading: runs of nulls among the samples. */
+export function readingGaps(series) {
+  const spans = [];
+  series.value.forEach((value, at) => {
+    const next = series.t[at + 1] ?? series.t[at];
+    if (value !== null) return;
+    if (at && series.value[at - 1] === null && spans.length) spans.at(-1)[1] = next;
+    else spans.push([series.t[at], next]);
+  });
+  return spans;
+}
+
 /** Put a row of nulls into every gap, so that no line bridges it, and one at each end, so that a window is never empty. */
 export function withGaps(series, from, to) {
   const input = series.input ?? [];
-  const rows = series.t.map((t, at) => [t, series.value[at], input[at] ?? null, series.residual[at], series.spike[at]]);
-  const empty = (t) => [t, null, null, null, 0];
+  const rows = series.t.map((t, at) => [t, series.value[at], input[at] ?? null, series.residual[at], series.spike[at], true]);
+  const empty = (t) => [t, null, null, null, 0, false];
   for (const [start, end] of series.gaps) rows.push(empty((start + end) / 2));
   if (!rows.length || rows[0][0] > from) rows.push(empty(from));
   if (!rows.length || series.t.at(-1) < to || !series.t.length) rows.push(empty(to));
@@ -164,7 +176,7 @@ export class Stack {
   /** Show a series in a window; the plots keep their place, so nothing flickers. */
   show(series, from, to) {
     this.window = [from, Math.max(to, from + 1)];
-    this.gaps = series.gaps;
+    this.gaps = [...series.gaps, ...readingGaps(series)];
     this.regimes = series.regime;
     this.rows = withGaps(series, from, to);
     const column = (at) => this.rows.map((row) => row[at]);

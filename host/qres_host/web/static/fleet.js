@@ -1,7 +1,7 @@
 // The fleet overview: the swarm in a sentence, its key figures, and every board in a table (and a map when many).
 
 import { badge, el, meter, setData, setText } from "./dom.js";
-import { ago, bytes, coarse, count, NONE, percent, plural, saved, scaled, share, speed, stamp, unit } from "./format.js";
+import { ago, bytes, coarse, count, known, NONE, percent, plural, reputation, saved, scaled, share, speed, stamp, unit } from "./format.js";
 import { boardMap } from "./map.js";
 import { spark } from "./spark.js";
 import { headline, isGateway, lossText, modelPhrase, REGIME_WORDS, REGIMES, STATE_WORDS, stateDetail } from "./words.js";
@@ -14,30 +14,32 @@ const SEVERITY = { lost: 0, late: 1, awake: 2, asleep: 3, gateway: 4 };
 
 // Each column: heading, alignment, sort key (ascending unless `down`), and whether its order moves with live data.
 const COLUMNS = [
-  { id: "name", text: "Board", key: (b) => b.name },
+  { id: "name", text: "Board", key: (b) => b.name || b.mac },
   { id: "regime", text: "Regime", key: (b) => REGIMES.indexOf(b.regime), down: true, moves: true },
   { id: "state", text: "State", key: (b) => SEVERITY[b.state] ?? 9, moves: true },
   { id: "signal", text: "Signal" },
-  { id: "battery", text: "Battery", key: (b) => (b.battery_permille < 0 ? 2000 : b.battery_permille), moves: true },
-  { id: "reputation", text: "Reputation", key: (b) => b.reputation_permille, down: true, moves: true },
+  { id: "battery", text: "Battery", key: (b) => (known(b.battery_permille) ? b.battery_permille : 2000), moves: true },
+  { id: "reputation", text: "Reputation", key: (b) => b.reputation_permille ?? -1, down: true, moves: true },
   { id: "saved", text: "Saved", right: true, key: (b) => (b.bytes_raw ? 1 - b.bytes_air / b.bytes_raw : -9), down: true, moves: true },
   { id: "lost", text: "Lost", right: true, key: (b) => (b.packets ? b.lost / (b.packets + b.lost) : -1), down: true, moves: true },
   { id: "samples", text: "Samples", right: true, key: (b) => b.samples, down: true, moves: true },
-  { id: "seen", text: "Last heard", right: true, key: (b) => b.last_seen_ms, down: true, moves: true },
+  { id: "seen", text: "Last heard", right: true, key: (b) => b.last_seen_ms ?? 0, down: true, moves: true },
 ];
 
 const FIGURES = [
-  { id: "raw", label: "Saved vs. raw int32", of: (t) => [saved(t.bytes_air, t.bytes_raw), `${bytes(t.bytes_air)} for ${bytes(t.bytes_raw)}`] },
-  { id: "every", label: "Saved vs. sending each", of: (t) => [saved(t.bytes_air, t.bytes_every), `${bytes(t.bytes_air)} for ${bytes(t.bytes_every)}`] },
+  { id: "raw", label: "Saved vs. raw int32", of: (t) => [saved(t.bytes_air, t.bytes_raw), insteadOf(t.bytes_air, t.bytes_raw)] },
+  { id: "every", label: "Saved vs. sending each", of: (t) => [saved(t.bytes_air, t.bytes_every), insteadOf(t.bytes_air, t.bytes_every)] },
   { id: "samples", label: "Samples rebuilt", of: (t) => [count(t.samples), `from ${plural(t.packets, "packet")}`] },
-  { id: "exact", label: "Streams exact", of: (t) => [t.streams ? `${count(t.streams_exact)} of ${count(t.streams)}` : NONE, `${plural(t.mismatched, "mismatch", "mismatches")}`], bad: (t) => t.mismatched > 0 },
+  { id: "exact", label: "Streams exact", of: (t) => [t.streams ? `${count(t.streams_exact)} of ${count(t.streams)}` : NONE, `${plural(t.mismatched, "mismatch", "mismatches")}${t.streams > t.streams_exact ? ", rest has gaps" : ""}`], bad: (t) => t.mismatched > 0 },
   { id: "lost", label: "Frames lost", of: (t) => [count(t.frames_lost), t.packets ? `${share(t.frames_lost, t.frames_lost + t.packets)} of those sent` : "none sent yet"] },
   { id: "refused", label: "Frames refused", of: (t) => [count(t.rejected), `cable: ${count(t.serial_gaps)} lost, ${count(t.serial_bad)} bad`] },
   { id: "asleep", label: "Time asleep", of: (t, f) => [asleepShare(f.boards), "mean over boards"] },
 ];
 
+const insteadOf = (air, reference) => (reference ? `${bytes(air)} instead of ${bytes(reference)}` : "nothing sent yet");
+
 function asleepShare(boards) {
-  const sleepers = boards.filter((b) => !isGateway(b) && b.asleep_permille >= 0);
+  const sleepers = boards.filter((b) => !isGateway(b) && known(b.asleep_permille));
   if (!sleepers.length) return NONE;
   return percent(sleepers.reduce((sum, b) => sum + b.asleep_permille, 0) / sleepers.length, 1);
 }
@@ -51,7 +53,7 @@ function boardRow(mac, open) {
   const line = spark();
   const last = el("span", { class: "last num" });
   const battery = meter();
-  const reputation = meter();
+  const trust = meter();
   const cell = (id, ...children) => el("td", { class: `c-${id}`, role: "cell" }, ...children);
   const right = (id) => cell(id, el("span", { class: "num" }));
   const cells = Object.fromEntries(["saved", "lost", "samples", "seen"].map((id) => [id, right(id)]));
@@ -59,7 +61,7 @@ function boardRow(mac, open) {
     "tr", { role: "row" },
     cell("name", link, el("span", { class: "mac", text: mac })),
     cell("regime", regime.node), cell("state", state.node, detail), cell("signal", line.node, last),
-    cell("battery", battery.node), cell("reputation", reputation.node), ...Object.values(cells),
+    cell("battery", battery.node), cell("reputation", trust.node), ...Object.values(cells),
   );
   row.addEventListener("click", (event) => {
     if (event.target !== link && !String(getSelection())) open(mac);
@@ -69,16 +71,16 @@ function boardRow(mac, open) {
   function update(b, now_ms) {
     const gateway = isGateway(b);
     setText(link, b.name || mac);
-    regime.set(b.regime, REGIME_WORDS[b.regime] ?? b.regime);
+    regime.set(b.regime ?? "", REGIME_WORDS[b.regime] ?? NONE);
     state.set(b.state, STATE_WORDS[b.state] ?? b.state);
     setText(detail, stateDetail(b, now_ms));
     setData(row, "state", b.state);
     line.set(b.spark ?? []);
     const first = b.channels?.[0];
     setText(last, first && first.last !== null && b.samples ? `${scaled(first.last, first.scale)} ${unit(first.unit)}` : gateway ? "listens" : NONE);
-    if (b.battery_permille >= 0) battery.set(b.battery_permille, percent(b.battery_permille));
+    if (known(b.battery_permille)) battery.set(b.battery_permille, percent(b.battery_permille));
     else battery.set(null, gateway ? "USB" : NONE);
-    reputation.set(b.reputation_permille, (b.reputation_permille / 1000).toFixed(2));
+    trust.set(b.reputation_permille ?? null, reputation(b.reputation_permille));
     setText(cells.saved.firstChild, b.samples ? saved(b.bytes_air, b.bytes_raw) : NONE);
     setText(cells.lost.firstChild, lossText(b));
     setText(cells.samples.firstChild, b.samples || !gateway ? count(b.samples) : NONE);
@@ -113,7 +115,7 @@ function sorted(boards, order) {
   };
   // Boards that sense come first by name, the gateway after them: it has no signal to look at.
   const last = (b) => (order.by === "name" && isGateway(b) ? 1 : 0);
-  return [...boards].sort((a, b) => last(a) - last(b) || sign * compare(a, b) || natural.compare(a.name, b.name) || (a.mac < b.mac ? -1 : 1));
+  return [...boards].sort((a, b) => last(a) - last(b) || sign * compare(a, b) || natural.compare(a.name ?? "", b.name ?? "") || (a.mac < b.mac ? -1 : 1));
 }
 
 function skeleton(order, changeOrder, filter) {
@@ -184,7 +186,7 @@ export function mountFleet(main, live) {
   }
 
   function arrange(fleet) {
-    const match = (b) => !wanted || b.name.toLowerCase().includes(wanted) || b.mac.includes(wanted);
+    const match = (b) => !wanted || (b.name ?? "").toLowerCase().includes(wanted) || b.mac.includes(wanted);
     const shown = sorted(fleet.boards.filter(match), order).slice(0, TABLE_ROWS);
     const nodes = shown.map((b) => {
       if (!rows.has(b.mac)) rows.set(b.mac, boardRow(b.mac, open));
@@ -205,7 +207,7 @@ export function mountFleet(main, live) {
   function update(fleet) {
     const { totals, swarm, boards, now_ms } = fleet;
     setText(ui.title, headline(fleet));
-    setText(ui.sub, [`${stamp(now_ms)} UTC`, plural(boards.length, "board"), modelPhrase(swarm), speed(fleet.speed)].join("  ·  "));
+    setText(ui.sub, [`${now_ms ? `${stamp(now_ms)} UTC` : "no time heard yet"}`, plural(boards.length, "board"), modelPhrase(swarm), speed(fleet.speed)].join("  ·  "));
     for (const figure of ui.figures) {
       const [value, note] = figure.of(totals, fleet);
       setText(figure.value, value);
@@ -218,9 +220,9 @@ export function mountFleet(main, live) {
       setData(node, "zero", boardsIn ? "0" : "1");
     }
     const moves = COLUMNS.find((c) => c.id === order.by).moves;
-    const known = boards.length === arranged && !wanted;
+    const settled = boards.length === arranged && !wanted;
     const busy = hovered || ui.body.contains(document.activeElement);
-    if (!known || sortedAt === 0 || (moves && !busy && Date.now() - sortedAt > RESORT_MS)) arrange(fleet);
+    if (!settled || sortedAt === 0 || (moves && !busy && Date.now() - sortedAt > RESORT_MS)) arrange(fleet);
     arranged = boards.length;
     for (const board of boards) {
       const row = rows.get(board.mac);

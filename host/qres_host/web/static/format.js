@@ -11,6 +11,9 @@ export const unit = (name) => UNITS[name] ?? name ?? "";
 export const count = (n) => (n === null || n === undefined ? NONE : whole.format(n));
 export const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
 
+/** Whether a figure is known: boards that have not told one yet give null. */
+export const known = (n) => n !== null && n !== undefined && n >= 0;
+
 /** Decimals that a scale such as "0.1" carries. */
 export const decimals = (scale) => (String(scale).split(".")[1] ?? "").length;
 
@@ -30,6 +33,9 @@ export function withUnit(value, channel) {
 export const percent = (permille, digits = 0) =>
   permille === null || permille === undefined ? NONE : `${(permille / 10).toFixed(digits).replace("-", "−")} %`;
 
+/** A reputation of 0..1000 as 0..1. */
+export const reputation = (permille, digits = 2) => (known(permille) ? (permille / 1000).toFixed(digits) : NONE);
+
 /** part of all as a percentage; more digits where it is small, and never 0 % or 100 % by rounding alone. */
 export function share(part, all, digits = 1) {
   if (!all) return NONE;
@@ -47,7 +53,7 @@ export function bytes(n) {
   if (n === null || n === undefined) return NONE;
   if (n < 1000) return `${n} B`;
   const [size, name] = n < 1e6 ? [n / 1e3, "kB"] : n < 1e9 ? [n / 1e6, "MB"] : [n / 1e9, "GB"];
-  return `${size.toFixed(size < 10 ? 2 : 1)} ${name}`;
+  return `${size.toFixed(size < 10 ? 2 : size < 100 ? 1 : 0)} ${name}`;
 }
 
 /** A duration in its two largest units. */
@@ -94,7 +100,7 @@ export function speed(times) {
 /** A telemetry field by its suffix: ["sleep", "0.81 J"]. */
 export function telemetry(name, value) {
   const label = (suffix) => name.slice(0, -suffix.length).replaceAll("_", " ");
-  if (typeof value !== "number") return [name.replaceAll("_", " "), String(value ?? NONE)];
+  if (typeof value !== "number") return [name.replaceAll("_", " "), Array.isArray(value) ? value.join(", ") : String(value ?? NONE)];
   if (name.endsWith("_permille")) return [label("_permille"), value < 0 ? NONE : percent(value, 1)];
   if (name.endsWith("_bytes")) return [label("_bytes"), bytes(value)];
   if (name.endsWith("_uj")) return [label("_uj"), `${(value / 1e6).toFixed(2)} J`];

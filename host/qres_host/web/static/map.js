@@ -1,7 +1,7 @@
 // Every board of a large fleet as one small square on one canvas: ten thousand of them cost a few milliseconds.
 
 import { canvasContext, el, setText, token } from "./dom.js";
-import { percent } from "./format.js";
+import { known, percent } from "./format.js";
 import { REGIME_WORDS, STATE_WORDS } from "./words.js";
 
 const GAP = 2;
@@ -25,7 +25,7 @@ export function boardMap(host, open) {
   });
   canvas.addEventListener("pointermove", (event) => {
     const b = at(event);
-    const words = b ? [b.name, b.mac, REGIME_WORDS[b.regime], STATE_WORDS[b.state], b.battery_permille < 0 ? "USB" : `battery ${percent(b.battery_permille)}`] : [];
+    const words = b ? [b.name, b.mac, REGIME_WORDS[b.regime] ?? "no regime told", STATE_WORDS[b.state], known(b.battery_permille) ? `battery ${percent(b.battery_permille)}` : "no battery told"] : [];
     setText(hint, words.join("  ·  "));
   });
   const resized = new ResizeObserver(() => draw());
@@ -41,14 +41,19 @@ export function boardMap(host, open) {
     canvas.style.height = `${height}px`;
     const context = canvasContext(canvas, width, height);
     const colours = { Calm: token("calm"), PreStorm: token("prestorm"), Storm: token("storm") };
+    const [none, lost, late] = [token("ink-2"), token("bad"), token("warn")];
     const size = pitch - GAP;
+    context.lineWidth = 2;
     boards.forEach((board, index) => {
       const x = (index % columns) * pitch;
       const y = Math.floor(index / columns) * pitch;
       const missing = board.state === "lost" || board.state === "late";
-      context.globalAlpha = board.regime === "Calm" ? 0.55 : 1;
-      context.fillStyle = context.strokeStyle = colours[board.regime] ?? token("ink-2");
-      if (missing) context.strokeRect(x + 0.5, y + 0.5, size - 1, size - 1); // hollow: not heard as announced
+      context.globalAlpha = board.regime === "Calm" && !missing ? 0.55 : 1;
+      context.fillStyle = colours[board.regime] ?? none;
+      if (missing) {
+        context.strokeStyle = board.state === "lost" ? lost : late; // hollow: not heard as announced
+        context.strokeRect(x + 1, y + 1, size - 2, size - 2);
+      }
       else context.fillRect(x, y, size, size);
     });
     context.globalAlpha = 1;

@@ -45,16 +45,17 @@ export function modelPhrase(swarm) {
   return `model epoch ${count(swarm.epoch)}${agree === null || agree === undefined ? "" : `, ${percent(agree)} agree`}`;
 }
 
-/** What the host can say about a board's rebuilt samples, and how sure: {tone: ok|bad|plain, text}. */
-export function exactness(board) {
+/** What the host can say about a board's rebuilt samples, and how sure; `missing` counts samples known lost: {tone: ok|bad|plain, text}. */
+export function exactness(board, missing = 0) {
   const samples = plural(board.samples, "sample");
   if (isGateway(board) && !board.samples) return { tone: "plain", text: "This board listens and forwards; it senses nothing itself." };
   if (!board.samples) return { tone: "plain", text: "No sample has arrived yet." };
   if (board.mismatched) {
     return { tone: "bad", text: `${plural(board.mismatched, "sample")} of ${count(board.verified)} compared differ from the input.` };
   }
-  if (board.verified >= board.samples) return { tone: "ok", text: `${samples}, all equal to the input.` };
-  if (board.verified) return { tone: "ok", text: `${samples}; ${count(board.verified)} compared with the input, all equal.` };
-  if (board.exact) return { tone: "ok", text: `${samples}, rebuilt exactly; no input is at hand to compare with.` };
-  return { tone: "plain", text: `${samples}; some packets never arrived, so the signal has gaps.` };
+  const gaps = missing ? ` ${plural(missing, "more was", "more were")} lost on the way.` : board.exact ? "" : " Lost packets left gaps.";
+  if (board.verified >= board.samples) return { tone: "ok", text: `${samples}, all equal to the input.${gaps}` };
+  if (board.verified) return { tone: "ok", text: `${samples}; ${count(board.verified)} compared with the input, all equal.${gaps}` };
+  if (board.exact) return { tone: "ok", text: `${samples}, rebuilt without a gap; no input is at hand to compare with.` };
+  return { tone: "plain", text: `${samples}; no input is at hand to compare with.${gaps}` };
 }
