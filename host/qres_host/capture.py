@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,7 +52,7 @@ class CaptureWriter:
 
     An existing capture is continued in a new segment, so a damaged tail is never written behind.
     `segment_bytes` is where a segment ends and the next begins. Raises QresError when the folder
-    or a segment cannot be written.
+    or a segment cannot be written. `started_ms` is the wall clock (unix ms) of the first segment.
     """
 
     def __init__(self, folder: str | os.PathLike[str], segment_bytes: int = SEGMENT_BYTES) -> None:
@@ -59,10 +60,13 @@ class CaptureWriter:
         self.records = self.bytes = 0
         self._limit = segment_bytes
         self._fd = -1
+        self._full: list[int] = []  # segments that are complete, but not yet on the disk for sure
+        self._lock = threading.Lock()  # of the two above: `sync` runs beside `append`
         self._size = 0
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             existing = segments(self.folder)
+            self.started_ms = started_ms(existing[0]) if existing else int(time.time() * 1000)
             self._number = int(existing[-1].stem) + 1 if existing else 0
             self._base_ms = _last_arrival_ms(existing) + 1 if existing else 0
             self._started = time.monotonic()
@@ -79,7 +83,6 @@ class CaptureWriter:
         record = pack_record(arrival_ms, device, data)
         try:
             if self._size and self._size + len(record) > self._limit:
-                self.sync()
                 self._number += 1
                 self._open_segment()
             written = os.write(self._fd, record)
@@ -93,23 +96,32 @@ class CaptureWriter:
 
     def sync(self) -> None:
         """Force what was appended to the disk, so that it survives a power cut as well."""
-        if self._fd >= 0:
-            os.fsync(self._fd)
+        with self._lock:
+            full, self._full = self._full, []
+            now = os.dup(self._fd) if self._fd >= 0 else -1
+        for fd in (*full, now):
+            if fd >= 0:
+                os.fsync(fd)
+                os.close(fd)
 
     def close(self) -> None:
         """Sync and close. Closing twice is harmless."""
-        if self._fd >= 0:
-            self.sync()
+        if self._fd < 0:
+            return
+        self.sync()
+        with self._lock:
             os.close(self._fd)
             self._fd = -1
 
     def _open_segment(self) -> None:
         path = self.folder / f"{self._number:08d}{SUFFIX}"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        os.write(fd, _HEADER.pack(MAGIC, int(time.time() * 1000)))
-        old, self._fd, self._size = self._fd, fd, 0
-        if old >= 0:
-            os.close(old)
+        opened_ms = int(time.time() * 1000) if self._number else self.started_ms
+        os.write(fd, _HEADER.pack(MAGIC, opened_ms))
+        with self._lock:
+            if self._fd >= 0:
+                self._full.append(self._fd)
+            self._fd, self._size = fd, 0
 
 
 class CaptureReader:
@@ -127,8 +139,8 @@ class CaptureReader:
             raise QresError(f"no capture at {self.path}", "name a capture folder or a .qcap segment")
         if not self._segments:
             raise QresError(f"{self.path} holds no capture", "name a folder with .qcap segments")
-        for segment in self._segments:
-            started_ms(segment)
+        # The wall clock (unix ms) at which the capture began.
+        self.started_ms = [started_ms(segment) for segment in self._segments][0]
 
     def __iter__(self) -> Iterator[Record]:
         self.damaged_bytes = 0

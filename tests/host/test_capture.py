@@ -14,7 +14,12 @@ import pytest
 from qres_host.capture import CaptureReader, CaptureWriter, Record, pack_record, segments, started_ms
 from qres_host.errors import QresError
 
-RECORDS = [(0, "virtual://a", b"first"), (7, "serial:///dev/ttyACM0", b"\0\1\2" * 9), (7, "b", b""), (9, "b", b"last")]
+RECORDS = [
+    (0, "virtual://a", b"first"),
+    (7, "serial:///dev/ttyACM0", b"\0\1\2" * 9),
+    (7, "b", b""),
+    (9, "b", b"last"),
+]
 
 
 def write(folder: Path, segment_bytes: int = 1 << 20) -> None:
@@ -89,7 +94,9 @@ def test_a_killed_writer_keeps_every_record_that_it_stored(tmp_path: Path) -> No
     )
     path = os.pathsep.join(p for p in sys.path if p)
     child = subprocess.Popen(
-        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}
+        [sys.executable, "-c", program, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": path},
     )
     assert child.stdout is not None
     for _ in range(200):

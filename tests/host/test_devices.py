@@ -47,7 +47,13 @@ def test_wrong_uris_are_a_usage_error(text: str) -> None:
 
 def test_a_missing_port_a_file_and_a_dead_address_say_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    for name in (str(tmp_path / "absent"), str(tmp_path / "file"), "/dev/null", "tcp://127.0.0.1:1", "virtual://no"):
+    for name in (
+        str(tmp_path / "absent"),
+        str(tmp_path / "file"),
+        "/dev/null",
+        "tcp://127.0.0.1:1",
+        "virtual://no",
+    ):
         with pytest.raises(QresError) as error:
             Device(parse_uri(name)).open()
         assert error.value.exit_code == NO_DEVICE and error.value.remedy and "\n" not in error.value.line()
@@ -98,7 +104,9 @@ def test_a_port_is_binary_clean_both_ways() -> None:
     os.close(slave)
 
 
-def test_an_unplugged_port_is_opened_again_when_it_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unplugged_port_is_opened_again_when_it_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("QRES_RUNTIME_DIR", str(tmp_path))
     device = Device(parse_uri("virtual://board"))
     assert not device.poll_open() and "no board" in device.reason

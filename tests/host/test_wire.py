@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from qres_host.wire import HELLO, LOG, MAX_ENCODED, RADIO, Deframer, Frame, Text, encode_frame
 
-TEXT_LINE = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF, exclude_characters="\x7f"), min_size=3)
+TEXT_LINE = st.text(
+    st.characters(min_codepoint=32, max_codepoint=0x2FF, exclude_characters="\x7f"), min_size=3
+)
 PAYLOAD = st.binary(max_size=2048)
 
 
@@ -70,7 +72,11 @@ def test_a_flipped_bit_is_never_accepted(payload: bytes, data: st.DataObject) ->
     bad[bit // 8] ^= 1 << bit % 8
     deframer = Deframer()
     deframer.feed(encode_frame(LOG, 4, b"before"))
-    frames = [i for i in deframer.feed(bytes(bad)) + deframer.feed(encode_frame(LOG, 6, b"after")) if isinstance(i, Frame)]
+    frames = [
+        i
+        for i in deframer.feed(bytes(bad)) + deframer.feed(encode_frame(LOG, 6, b"after"))
+        if isinstance(i, Frame)
+    ]
     # Damage to a delimiter may leave the frame whole. And a closing 0x00 that became 0x01 reads as one more
     # zero, which a CRC without a final XOR cannot see: the next layer (tag, JSON) refuses that one byte.
     accepted = {payload, b"after"} | ({payload + good_crc(good)[:1]} if bit == len(good) * 8 - 8 else set())

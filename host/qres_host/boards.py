@@ -1,0 +1,60 @@
+"""Who a board is: its MAC, name, role and channels, from what it says in HELLO."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from qres.packet import node_id
+
+from qres_host.streams import Event
+
+CHANNELS_MAX = 64  # in a HELLO; a swarm has at most 15
+
+
+class Board(NamedTuple):
+    """A board's own words, cleaned. `channels`: dicts of name, unit and scale (a decimal string)."""
+
+    node: int
+    mac: str
+    name: str
+    role: str
+    channels: list[dict[str, str]]
+    period_ms: int
+
+
+def parse_mac(text: str) -> bytes:
+    """Return the 6 bytes of a MAC in any common spelling. Raises ValueError for other text."""
+    raw = bytes.fromhex(text.replace(":", "").replace("-", ""))
+    if len(raw) != 6:
+        raise ValueError("a MAC has six bytes")
+    return raw
+
+
+def board_of_hello(event: Event) -> Board | None:
+    """Return the board that said hello in `event`; None for other events and for nonsense."""
+    said = event.value
+    if event.kind != "hello" or said is None:
+        return None
+    try:
+        mac = parse_mac(str(said.get("mac", "")))
+    except ValueError:
+        return None
+    period_ms = said.get("period_ms")
+    return Board(
+        node_id(mac),
+        mac.hex(":"),
+        str(said.get("name", "")),
+        str(said.get("role", "")),
+        channels_of(said.get("channels")),
+        period_ms if isinstance(period_ms, int) and period_ms > 0 else 0,
+    )
+
+
+def channels_of(said: Any) -> list[dict[str, str]]:
+    """Return a list of channels with text for name, unit and scale, whatever was said."""
+    found = []
+    for channel in said[:CHANNELS_MAX] if isinstance(said, list) else []:
+        if isinstance(channel, dict):
+            name, unit, scale = (str(channel.get(key, "")) for key in ("name", "unit", "scale"))
+            found.append({"name": name, "unit": "" if unit == "-" else unit, "scale": scale or "1"})
+    return found

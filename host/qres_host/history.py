@@ -1,0 +1,231 @@
+"""What is remembered of one board: its last telemetry, counters, and a bounded ring of samples."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from qres.config import DEFAULTS
+from qres.energy import SILENCE_NAMES
+from qres.events import ROLES
+from qres.regime import NAMES as REGIME_NAMES
+
+from qres_host.streams import Packet, Samples, Telemetry
+
+RING = 4096  # samples kept per board: at one an hour five months, at one a second an hour
+SPARK = 48  # values of the small chart in the fleet table
+GAPS_SHOWN = 200
+FRAME_OVERHEAD_BYTES = 18  # header and tag of a radio frame
+VALUE_BYTES = 4  # a raw int32
+GRACE_MS = 30_000  # least delay that makes a board late
+AWAKE_MS = 5_000  # a board that was heard so recently has not gone to sleep yet
+_BASE_MS = DEFAULTS["base_ms"]
+_INTERVAL_MS = int(_BASE_MS[0]) if isinstance(_BASE_MS, list) else 0  # before a board has told its own
+
+Truth = Callable[[int], tuple[int | None, ...]]
+
+
+class Sample(NamedTuple):
+    """One rebuilt sample: its grid index `at`, values and residuals per channel, spike bits, regime."""
+
+    at: int
+    values: tuple[int | None, ...]
+    residuals: tuple[int | None, ...]
+    spikes: int
+    regime: int
+
+
+class History:
+    """One board as the dashboards see it: fold with `packet`, `samples`, `telemetry`, read with `short`.
+
+    `truth(index)` is what the sensor really read at that index of the sampling grid, where it is known (a
+    playback): each rebuilt sample is then counted as verified or mismatched.
+    """
+
+    def __init__(self, node: int) -> None:
+        self.node = node
+        self.mac = ""
+        self.name = ""
+        self.role = ""
+        self.channels: list[dict[str, str]] = []
+        self.truth: Truth | None = None
+        self.told: dict[str, int | bytes] = {}
+        self.told_at_ms = 0
+        self.reputation_permille: int | None = None
+        self.last_seen_ms: int | None = None
+        self.packets = self.lost = self.bytes_air = 0
+        self.count = self.spikes = self.verified = self.mismatched = 0
+        self.missing = 0
+        self.exact = False
+        self.bytes_raw = self.bytes_every = 0
+        self.period_ms = 0
+        self.regime: int | None = None
+        self._ring: list[Sample | None] = []
+        self._newest = -1
+        self._battery: deque[tuple[int, int]] = deque(maxlen=RING)
+
+    def packet(self, packet: Packet) -> None:
+        """Fold a frame of this board."""
+        self.packets += 1
+        self.lost = packet.lost
+        self.bytes_air += packet.size
+        self.last_seen_ms = max(packet.swarm_ms, self.last_seen_ms or 0)
+
+    def samples(self, samples: Samples) -> None:
+        """Fold decoded samples. Another period or number of channels begins the ring anew."""
+        width = len(samples.steps[0])
+        if samples.period_ms != self.period_ms or width != len(self.channels):
+            self.period_ms = samples.period_ms
+            self._ring, self._newest = [None] * RING, -1
+            if width != len(self.channels):
+                self.channels = [{"name": f"channel {i}", "unit": "", "scale": "1"} for i in range(width)]
+        elif not self._ring:
+            self._ring = [None] * RING
+        for i, values in enumerate(samples.steps):
+            index, spikes = samples.first + i, samples.spikes[i]
+            slot = index % RING
+            held = self._ring[slot]
+            if held is None or held.at < index:
+                self._ring[slot] = Sample(index, values, samples.residuals[i], spikes, samples.regime)
+            self.spikes += spikes.bit_count()
+            if self.truth is not None:
+                same = tuple(self.truth(index)) == values
+                self.verified += same
+                self.mismatched += not same
+        self.count += len(samples.steps)
+        self.bytes_raw += len(samples.steps) * width * VALUE_BYTES
+        self.bytes_every += len(samples.steps) * (width * VALUE_BYTES + FRAME_OVERHEAD_BYTES)
+        self.missing, self.exact = samples.gaps
+        if samples.first + len(samples.steps) > self._newest:
+            self._newest = samples.first + len(samples.steps) - 1
+            self.regime = samples.regime
+
+    def telemetry(self, told: Telemetry) -> None:
+        """Fold what the board says of itself."""
+        self.told, self.told_at_ms = told.values, told.swarm_ms
+        self.regime = self.number("regime")
+        mac, role = told.values.get("mac"), self.number("role")
+        if isinstance(mac, bytes):
+            self.mac = mac.hex(":")
+        if role is not None and role < len(ROLES):
+            self.role = ROLES[role]
+        battery = self.battery_permille
+        if battery is not None:
+            self._battery.append((told.swarm_ms, battery))
+
+    def number(self, name: str) -> int | None:
+        """Return a telemetry field, None when the board has told none."""
+        value = self.told.get(name)
+        return value if isinstance(value, int) else None
+
+    @property
+    def battery_permille(self) -> int | None:
+        """Charge left, None when unknown or on USB power."""
+        value = self.number("battery_permille")
+        return value if value is not None and value <= 1000 else None
+
+    @property
+    def model_hash(self) -> str | None:
+        """The model that the board said it holds, eight hex digits."""
+        model = self.told.get("model")
+        return model.hex() if isinstance(model, bytes) else None
+
+    @property
+    def next_wake_ms(self) -> int | None:
+        """Swarm time at which the board said it is on the air again; None when it stays or said nothing."""
+        seconds = self.number("next_wake_s")
+        if not seconds:
+            return None
+        wake_ms, last = self.told_at_ms + seconds * 1000, self.last_seen_ms or 0
+        if last > wake_ms + GRACE_MS:
+            # It was heard later, though not its telemetry: it kept waking, at the interval that it told.
+            wake_ms += -(-(last - wake_ms) // (seconds * 1000)) * seconds * 1000
+        return wake_ms
+
+    def state(self, now_ms: int) -> str:
+        """Return gateway, awake, asleep, late (past its wake) or lost (past three wakes) at `now_ms`."""
+        if self.role == "sentinel":
+            return "gateway"
+        last = self.last_seen_ms or 0
+        if now_ms - last <= AWAKE_MS:
+            return "awake"
+        wake_ms = self.next_wake_ms
+        interval_ms = wake_ms - self.told_at_ms if wake_ms is not None else _INTERVAL_MS
+        overdue_ms = now_ms - (wake_ms if wake_ms is not None else last + interval_ms)
+        grace_ms = max(GRACE_MS, interval_ms // 10)
+        if overdue_ms <= grace_ms:
+            return "asleep"
+        return "late" if overdue_ms <= 2 * interval_ms + grace_ms else "lost"
+
+    def short(self, now_ms: int) -> dict[str, Any]:
+        """Return the board's row in the fleet, JSON-ready."""
+        uptime_ms, awake_ms = (self.number("uptime_s") or 0) * 1000, self.number("awake_ms")
+        return {
+            "mac": self.mac,
+            "id": self.node,
+            "name": self.name,
+            "role": self.role or None,
+            "regime": _name(REGIME_NAMES, self.regime),
+            "silence": _name(SILENCE_NAMES, self.number("silence")),
+            "reputation_permille": self.reputation_permille,
+            "battery_permille": self.battery_permille,
+            "battery_mv": self.number("battery_mv") or None,
+            "last_seen_ms": self.last_seen_ms,
+            "next_wake_ms": self.next_wake_ms,
+            "state": self.state(now_ms),
+            "samples": self.count,
+            "spikes": self.spikes,
+            "packets": self.packets,
+            "lost": self.lost,
+            "bytes_air": self.bytes_air,
+            "bytes_raw": self.bytes_raw,
+            "epoch": self.number("epoch"),
+            "model_hash": self.model_hash,
+            "exact": self.exact,
+            "verified": self.verified,
+            "mismatched": self.mismatched,
+            "asleep_permille": (
+                max(0, 1000 - awake_ms * 1000 // uptime_ms) if uptime_ms and awake_ms is not None else None
+            ),
+            "channels": [
+                {**channel, "last": self._last(i)} for i, channel in enumerate(self.channels)
+            ],
+            "spark": self._spark(),
+        }  # fmt: skip
+
+    def window(self, start_ms: int | None, end_ms: int | None) -> list[Sample]:
+        """Return the samples in memory from `start_ms` to `end_ms` inclusive, in order."""
+        if self._newest < 0:
+            return []
+        first, last = self._newest - RING + 1, self._newest
+        if start_ms is not None:
+            first = max(first, -(-start_ms // self.period_ms))
+        if end_ms is not None:
+            last = min(last, end_ms // self.period_ms)
+        ring = self._ring
+        slots = (ring[i % RING] for i in range(max(first, 0), last + 1))
+        return [sample for sample in slots if sample is not None and first <= sample.at <= last]
+
+    def battery(self, start_ms: int, end_ms: int) -> tuple[list[int], list[int]]:
+        """Return times and charges (permille) told between two swarm times."""
+        kept = [(t, charge) for t, charge in self._battery if start_ms <= t <= end_ms]
+        return [t for t, _ in kept], [charge for _, charge in kept]
+
+    def _recent(self, samples: int) -> list[Sample | None]:
+        low = max(self._newest - samples + 1, 0)
+        found = [self._ring[i % RING] for i in range(low, self._newest + 1)] if self._ring else []
+        return [sample if sample is not None and sample.at >= low else None for sample in found]
+
+    def _spark(self) -> list[int | None]:
+        return [sample.values[0] if sample is not None else None for sample in self._recent(SPARK)]
+
+    def _last(self, channel: int) -> int | None:
+        for sample in reversed(self._recent(SPARK)):
+            if sample is not None and sample.values[channel] is not None:
+                return sample.values[channel]
+        return None
+
+
+def _name(names: tuple[str, ...], number: int | None) -> str | None:
+    return names[number] if number is not None and number < len(names) else None

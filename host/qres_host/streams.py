@@ -1,0 +1,359 @@
+"""What a gateway's serial frames mean: bytes in, records out, no I/O.
+
+`Streams.feed` takes the items of a deframer and returns records. Radio frames must carry the swarm key's
+tag and a session and counter that were not accepted before; a frame that several gateways heard counts
+once. Packets of samples decode on their own, given the model that they name; those whose model has not
+arrived yet are held, boundedly. Whatever is refused is a `Rejected` record: counted, never accepted.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from qres import codec, config, model, packet, telemetry
+from qres.detect import Detector
+
+from qres_host import wire
+from qres_host.coverage import Coverage
+
+WINDOW = 1024  # frames behind the newest of a node that may still arrive late, say by another gateway
+FIRST_COUNTER = 1  # of a node's session
+MODELS_MAX = 256
+HELD_MAX = 512
+_SIGMA = int(str(config.DEFAULTS["sigma"]))  # of the spike detector: the same as on the boards
+_RADIO = struct.Struct("<Qb")
+
+
+class Packet(NamedTuple):
+    """A radio frame that was accepted. `swarm_ms` is the gateway's clock; `size` bytes on the air."""
+
+    arrival_ms: int
+    device: str
+    swarm_ms: int
+    node: int
+    session: int
+    counter: int
+    kind: int
+    rssi_dbm: int
+    size: int
+    lost: int  # frames of this node that are known to be missing so far
+
+
+class Rejected(NamedTuple):
+    """A frame that was refused, and why: malformed, bad tag, replay, undecodable, wrong json."""
+
+    arrival_ms: int
+    device: str
+    reason: str
+
+
+class Samples(NamedTuple):
+    """Consecutive new samples of a node; sample i was taken at swarm time (first + i) * period_ms.
+
+    `steps`, `residuals` hold a value or None (missing) per sample and channel; `spikes` a bit per channel.
+    """
+
+    node: int
+    first: int
+    period_ms: int
+    regime: int
+    steps: list[tuple[int | None, ...]]
+    residuals: list[tuple[int | None, ...]]
+    spikes: list[int]
+    gaps: tuple[int, bool]  # samples missing so far between first and last, and whether the stream is exact
+
+
+class Telemetry(NamedTuple):
+    """What a board says of itself: the values of `telemetry.FIELDS` by name."""
+
+    node: int
+    session: int
+    counter: int
+    swarm_ms: int
+    values: dict[str, int | bytes]
+
+
+class Model(NamedTuple):
+    """An announced model: `values` are weights (Q16.16) and a scale per channel.
+
+    `stratum` 0 is the gateway's own word; `inputs` how many updates made the model.
+    """
+
+    node: int
+    time_ms: int
+    stratum: int
+    epoch: int
+    inputs: int
+    channels: int
+    order: int
+    hash: bytes
+    packed: bytes
+    values: list[int]
+
+
+class Update(NamedTuple):
+    """A node's learning of one epoch: base model, residual error and accuracy gain (Q16.16)."""
+
+    node: int
+    swarm_ms: int
+    epoch: int
+    base: bytes
+    residual_q16: int
+    accuracy_q16: int
+
+
+class Alert(NamedTuple):
+    """A node's regime rose: regime, entropy Q16.16, epoch."""
+
+    node: int
+    swarm_ms: int
+    regime: int
+    entropy_q16: int
+    epoch: int
+
+
+class Event(NamedTuple):
+    """A frame or line of the gateway itself. `kind`: text, log, trace, reply, hello, peers.
+
+    `n` numbers the events of one arrival time, so (arrival_ms, n) names an event. `value` is the parsed
+    JSON object of hello, peers and reply, else None.
+    """
+
+    arrival_ms: int
+    n: int
+    device: str
+    kind: str
+    text: str
+    value: dict[str, Any] | None
+
+
+Found = Packet | Rejected | Samples | Telemetry | Model | Update | Alert | Event
+
+_EVENTS = {
+    wire.TRACE: "trace",
+    wire.REPLY: "reply",
+    wire.HELLO: "hello",
+    wire.PEERS: "peers",
+    wire.LOG: "log",
+}
+_OBJECTS = ("reply", "hello", "peers")
+
+
+class _Node:
+    """What is remembered of one sender."""
+
+    def __init__(self) -> None:
+        self.session = -1
+        self.first = 0  # counter from which losses of this session count
+        self.top = 0
+        self.seen = 0  # bit i: counter top - i was accepted
+        self.accepted = 0
+        self.lost_before = 0  # in earlier sessions
+        self.period_ms = 0
+        self.coverage = Coverage()
+        self.detectors: list[Detector] = []
+
+    @property
+    def lost(self) -> int:
+        return self.lost_before + (self.top - self.first + 1 - self.accepted if self.accepted else 0)
+
+    def accept(self, session: int, counter: int) -> str:
+        """Return "" when new, "again" for a copy, "replay" for what is too old to tell."""
+        if session != self.session:
+            if self.session >= 0 and (session - self.session) & 0xFFFF >= 0x8000:
+                return "replay"
+            # A session counts from 1. Of the first that we hear we may have come too late for the start.
+            first = FIRST_COUNTER if self.session >= 0 else counter
+            self.lost_before = self.lost
+            self.session, self.first, self.top, self.seen, self.accepted = session, first, counter, 0, 0
+        ahead = counter - self.top
+        if ahead > 0:
+            self.seen = (self.seen << ahead) & ((1 << WINDOW) - 1) if ahead < WINDOW else 0
+            self.top, ahead = counter, 0
+        if -ahead >= WINDOW:
+            return "replay"
+        if self.seen >> -ahead & 1:
+            return "again"
+        self.seen |= 1 << -ahead
+        self.first = min(self.first, counter)
+        self.accepted += 1
+        return ""
+
+
+class Streams:
+    """Decodes everything that the gateways of one swarm report. `swarm_key`: 32 bytes.
+
+    Counters: `accepted`, `duplicates` (copies by another way), `rejected`, `held` packets that wait for
+    their model, `held_lost` that waited in vain.
+    """
+
+    def __init__(self, swarm_key: bytes) -> None:
+        self.accepted = self.duplicates = self.rejected = self.held_lost = 0
+        self.models: OrderedDict[bytes, model.Model] = OrderedDict()
+        self._key = swarm_key
+        self._nodes: dict[int, _Node] = {}
+        self._held: OrderedDict[tuple[int, int, int], tuple[bytes, Packet, bytes]] = OrderedDict()
+        self._event_at = (-1, 0)
+
+    @property
+    def held(self) -> int:
+        """How many packets wait for their model now."""
+        return len(self._held)
+
+    def feed(self, arrival_ms: int, device: str, items: Iterable[wire.Frame | wire.Text]) -> list[Found]:
+        """Take what a deframer returned for bytes that arrived at `arrival_ms` from `device`."""
+        out: list[Found] = []
+        for item in items:
+            if isinstance(item, wire.Text):
+                self._event(out, arrival_ms, device, "text", item.line, None)
+            elif item.type == wire.RADIO:
+                self._radio(out, arrival_ms, device, item.payload)
+            else:
+                self._report(out, arrival_ms, device, item)
+        return out
+
+    def lost(self, node: int) -> int:
+        """Return how many frames of a node are known to be missing, by the gaps of its counters."""
+        return self._nodes[node].lost if node in self._nodes else 0
+
+    def coverage(self, node: int) -> Coverage:
+        """Return which samples of a node have arrived."""
+        return self._nodes[node].coverage if node in self._nodes else Coverage()
+
+    def _event(
+        self,
+        out: list[Found],
+        arrival_ms: int,
+        device: str,
+        kind: str,
+        text: str,
+        value: dict[str, Any] | None,
+    ) -> None:
+        at, n = self._event_at
+        n = n + 1 if at == arrival_ms else 0
+        self._event_at = (arrival_ms, n)
+        out.append(Event(arrival_ms, n, device, kind, text, value))
+
+    def _reject(self, out: list[Found], arrival_ms: int, device: str, reason: str) -> None:
+        self.rejected += 1
+        out.append(Rejected(arrival_ms, device, reason))
+
+    def _report(self, out: list[Found], arrival_ms: int, device: str, frame: wire.Frame) -> None:
+        kind = _EVENTS.get(frame.type, "")
+        text = frame.payload.decode("utf-8", "replace")
+        value = None
+        if kind in _OBJECTS:
+            try:
+                value = json.loads(frame.payload)
+            except (ValueError, RecursionError):
+                value = None
+            if not isinstance(value, dict):
+                kind = ""
+        if not kind:
+            self._reject(out, arrival_ms, device, "malformed")
+            return
+        self._event(out, arrival_ms, device, kind, text, value)
+
+    def _radio(self, out: list[Found], arrival_ms: int, device: str, payload: bytes) -> None:
+        frame = payload[_RADIO.size :]
+        try:
+            kind, number, session, counter, body = packet.parse(frame)
+            swarm_ms, rssi_dbm = _RADIO.unpack_from(payload)
+        except (packet.PacketError, struct.error):
+            self._reject(out, arrival_ms, device, "malformed")
+            return
+        if not packet.verify(self._key, frame):
+            self._reject(out, arrival_ms, device, "bad tag")
+            return
+        node = self._nodes.setdefault(number, _Node())
+        verdict = node.accept(session, counter)
+        if verdict == "again":
+            self.duplicates += 1
+            return
+        if verdict:
+            self._reject(out, arrival_ms, device, verdict)
+            return
+        self.accepted += 1
+        record = Packet(
+            arrival_ms, device, swarm_ms, number, session, counter, kind, rssi_dbm, len(frame), node.lost
+        )
+        out.append(record)
+        try:
+            self._body(out, record, body)
+        except (packet.PacketError, model.ModelError, codec.CodecError):
+            self._reject(out, arrival_ms, device, "undecodable")
+
+    def _body(self, out: list[Found], at: Packet, body: bytes) -> None:
+        """Decode the payload of an accepted frame. Raises the error of its decoder."""
+        if at.kind == packet.DATA:
+            self._data(out, at, body)
+        elif at.kind == packet.MODEL:
+            self._model(out, at, body)
+        elif at.kind == packet.TELEMETRY:
+            out.append(Telemetry(at.node, at.session, at.counter, at.swarm_ms, telemetry.unpack(body)))
+        elif at.kind == packet.ALERT:
+            out.append(Alert(at.node, at.swarm_ms, *packet.unpack_alert(body)))
+        elif at.kind == packet.UPDATE:
+            update = packet.unpack_update(body, int.from_bytes(body[4:6], "little"))
+            record = Update(at.node, at.swarm_ms, update.epoch, update.base, update.residual, update.accuracy)
+            out.append(record)
+
+    def _model(self, out: list[Found], at: Packet, body: bytes) -> None:
+        said = packet.unpack_model(body)
+        found = model.unpack(said.channels, said.order, said.packed)
+        if found.hash not in self.models:
+            self.models[found.hash] = found
+            if len(self.models) > MODELS_MAX:
+                self.models.popitem(last=False)
+        out.append(
+            Model(
+                at.node, said.time_ms, said.stratum, said.epoch, said.inputs, said.channels, said.order,
+                found.hash, said.packed, found.values,
+            )
+        )  # fmt: skip
+        waiting = [key for key, (name, _, _) in self._held.items() if name == found.hash]
+        for key in waiting:
+            _, packet_at, payload = self._held.pop(key)
+            try:
+                self._data(out, packet_at, payload)
+            except codec.CodecError:
+                self._reject(out, at.arrival_ms, packet_at.device, "undecodable")
+
+    def _data(self, out: list[Found], at: Packet, body: bytes) -> None:
+        try:
+            block = codec.decode(body, self.models)
+        except codec.MissingModel as missing:
+            self._held[at.node, at.session, at.counter] = (missing.model_hash, at, body)
+            if len(self._held) > HELD_MAX:
+                self._held.popitem(last=False)
+                self.held_lost += 1
+            return
+        node = self._nodes[at.node]
+        if node.period_ms != block.period_ms or len(node.detectors) != block.channels:
+            # Another sampling grid or sensor set is another stream of the same board.
+            node.period_ms = block.period_ms
+            node.coverage = Coverage()
+            node.detectors = [Detector(_SIGMA, 0) for _ in range(block.channels)]
+        for start, end in node.coverage.add(block.index, block.index + len(block.steps)):
+            low, high = start - block.index, end - block.index
+            spikes = [
+                self._spikes(node, block.residuals[i]) if i else 0  # a packet's first residual is none
+                for i in range(low, high)
+            ]
+            out.append(
+                Samples(
+                    at.node, start, block.period_ms, block.regime, block.steps[low:high],
+                    block.residuals[low:high], spikes, (node.coverage.missing, node.coverage.exact),
+                )
+            )  # fmt: skip
+
+    def _spikes(self, node: _Node, residuals: tuple[int | None, ...]) -> int:
+        bits = 0
+        for channel, residual in enumerate(residuals):
+            if residual is not None:
+                bits |= node.detectors[channel].push(residual)[1] << channel
+        return bits

@@ -1,0 +1,301 @@
+"""What a dashboard shows: records folded into one picture, over which terminal and web are thin faces."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from qres import packet
+from qres.regime import NAMES as REGIME_NAMES
+
+from qres_host.boards import board_of_hello, channels_of, parse_mac
+from qres_host.history import History, Truth
+from qres_host.series import series
+from qres_host.streams import Event, Found, Model, Packet, Rejected, Samples, Telemetry
+
+EPOCHS_KEPT = 512
+EPOCHS_RECENT = 3  # a board that missed more rounds no longer agrees
+LINK_COUNTERS = ("serial_gaps", "serial_bad", "dropped")
+
+
+class _Epoch:
+    """What was heard of one epoch: announced models, and which board said that it holds which."""
+
+    def __init__(self) -> None:
+        self.inputs: dict[bytes, int] = {}
+        self.told: dict[int, bytes] = {}
+        self.gateway: bytes | None = None  # what the gateway announced: the one that counts
+
+    def chosen(self) -> bytes | None:
+        """Return the hash of the swarm's model of this epoch: the gateway's, else the most held."""
+        if self.gateway is not None:
+            return self.gateway
+        held = Counter(self.told.values()).most_common()
+        return min((h for h, n in held if n == held[0][1]), default=None)
+
+    def agree_permille(self) -> int:
+        """Return the share of the boards that spoke of this epoch that hold its model."""
+        chosen = self.chosen()
+        same = sum(held == chosen for held in self.told.values())
+        return same * 1000 // len(self.told) if self.told else 0
+
+
+class View:
+    """The picture of one swarm; every method may be called from any thread.
+
+    `clock` tells swarm time now (unix ms) where somebody knows it, such as a simulation; else it runs on from
+    the newest frame at `speed` times real time. `version` grows with each change.
+    """
+
+    def __init__(self, speed: float | None = None, clock: Callable[[], int] | None = None) -> None:
+        self.speed = speed
+        self.clock = clock
+        self.version = 0
+        self._lock = threading.RLock()
+        self._boards: dict[int, History] = {}
+        self._epochs: OrderedDict[int, _Epoch] = OrderedDict()
+        self._swarm_ms = 0
+        self._heard_at_s = time.monotonic()
+        self._links: dict[str, int] = dict.fromkeys(LINK_COUNTERS, 0)
+        self._rejected: Counter[str] = Counter()
+        self._model: Model | None = None
+        self._frozen = False
+
+    def register(
+        self,
+        mac: str,
+        name: str = "",
+        role: str = "",
+        channels: Iterable[dict[str, str]] = (),
+        truth: Truth | None = None,
+    ) -> None:
+        """Tell of a board before it speaks: its name, role, channels, and what its sensors really read.
+
+        `truth(index)` gives the true values at a grid index (swarm time / period). Raises ValueError when
+        `mac` is none.
+        """
+        raw = parse_mac(mac)
+        with self._lock:
+            board = self._board(packet.node_id(raw))
+            board.mac, board.name, board.role = raw.hex(":"), name, role
+            board.channels = channels_of(list(channels)) or board.channels
+            board.truth = truth
+            self.version += 1
+
+    def fold(self, records: Iterable[Found]) -> None:
+        """Take records of `Streams.feed`, in order."""
+        with self._lock:
+            for record in records:
+                self._fold(record)
+                self.version += 1
+
+    def set_links(self, counters: dict[str, int]) -> None:
+        """Set what the ports and queues lost in total: serial_gaps, serial_bad, dropped."""
+        with self._lock:
+            if any(self._links[name] != counters[name] for name in LINK_COUNTERS):
+                self._links = {name: counters[name] for name in LINK_COUNTERS}
+                self.version += 1
+
+    def freeze(self) -> None:
+        """Stop the clock at the newest frame: the end of a replay."""
+        self._frozen = True
+
+    def now_ms(self) -> int:
+        """Return swarm time now, unix ms; 0 before the first frame when nobody knows."""
+        if self.clock is not None:
+            return self.clock()
+        with self._lock:
+            if self._frozen or not self._swarm_ms:
+                return self._swarm_ms
+            elapsed_s = time.monotonic() - self._heard_at_s
+            return self._swarm_ms + int(elapsed_s * 1000 * (self.speed or 1.0))
+
+    def fleet(self) -> dict[str, Any]:
+        """Return every board in short form, totals, and the state of the swarm; JSON-ready."""
+        with self._lock:
+            now_ms = self.now_ms()
+            boards = [board.short(now_ms) for board in self._sorted()]
+            regimes = Counter(board["regime"] for board in boards)
+            epoch, chosen = self._common()
+            # A board that has not named a model yet has no opinion.
+            opinions = [self._agrees(board) for board in self._boards.values() if board.model_hash]
+            return {
+                "now_ms": now_ms,
+                "speed": self.speed,
+                "version": self.version,
+                "swarm": {
+                    "epoch": epoch,
+                    "model_hash": chosen,
+                    "agreement_permille": sum(opinions) * 1000 // len(opinions) if opinions else None,
+                    "regime_counts": {name: regimes.get(name, 0) for name in REGIME_NAMES},
+                },
+                "totals": self.totals(),
+                "boards": boards,
+            }
+
+    def board(self, mac: str) -> dict[str, Any] | None:
+        """Return one board with its telemetry; None when the MAC is unknown."""
+        with self._lock:
+            board = self._find(mac)
+            if board is None:
+                return None
+            told = {k: v.hex() if isinstance(v, bytes) else v for k, v in board.told.items()}
+            truth = {"missing": board.missing, "bytes_every": board.bytes_every}
+            return {**board.short(self.now_ms()), **truth, "telemetry": told}
+
+    def series(
+        self, mac: str, channel: int, start_ms: int | None, end_ms: int | None, max_points: int
+    ) -> dict[str, Any] | None:
+        """Return one channel for a chart (see `series.series`); None when board or channel is unknown."""
+        with self._lock:
+            board = self._find(mac)
+            if board is None or not 0 <= channel < len(board.channels):
+                return None
+            return series(board, channel, start_ms, end_ms, max_points)
+
+    def models(self) -> dict[str, Any]:
+        """Return the history of the shared model, its weights (Q16.16), and who holds it.
+
+        An epoch enters the history when a board says that it holds its model.
+        """
+        with self._lock:
+            history = []
+            for number, epoch in self._epochs.items():
+                digest = epoch.chosen()
+                if digest is not None and epoch.told:
+                    inputs, agree = epoch.inputs.get(digest, 0), epoch.agree_permille()
+                    entry = {"epoch": number, "hash": digest.hex(), "inputs": inputs, "agree_permille": agree}
+                    history.append(entry)
+            boards = [
+                {"mac": b.mac, "name": b.name, "hash": b.model_hash, "agrees": self._agrees(b)}
+                for b in self._sorted()
+                if b.model_hash
+            ]
+            weights = _weights(self._model) if self._model else []
+            return {"epoch": self._common()[0], "history": history, "weights": weights, "boards": boards}
+
+    def totals(self) -> dict[str, int]:
+        """Return the sums over all boards and links; `bytes_every` is a frame of its own for each sample."""
+        with self._lock:
+            boards = list(self._boards.values())
+            sensing = [b for b in boards if b.count]
+            return {
+                "samples": sum(b.count for b in boards),
+                "packets": sum(b.packets for b in boards),
+                "frames_lost": sum(b.lost for b in boards),
+                "samples_lost": sum(b.missing for b in boards),
+                "bytes_air": sum(b.bytes_air for b in boards),
+                "bytes_raw": sum(b.bytes_raw for b in boards),
+                "bytes_every": sum(b.bytes_every for b in boards),
+                "streams_exact": sum(b.exact and not b.mismatched for b in sensing),
+                "streams": len(sensing),
+                "verified": sum(b.verified for b in boards),
+                "mismatched": sum(b.mismatched for b in boards),
+                "rejected": sum(self._rejected.values()),
+                **self._links,
+            }
+
+    def _fold(self, record: Found) -> None:
+        if isinstance(record, Samples):
+            self._board(record.node).samples(record)
+        elif isinstance(record, Packet):
+            self._board(record.node).packet(record)
+            if record.swarm_ms > self._swarm_ms:
+                self._swarm_ms, self._heard_at_s = record.swarm_ms, time.monotonic()
+        elif isinstance(record, Telemetry):
+            self._telemetry(record)
+        elif isinstance(record, Model):
+            self._announced(record)
+        elif isinstance(record, Rejected):
+            self._rejected[record.reason] += 1
+        elif isinstance(record, Event):
+            self._event(record)
+
+    def _board(self, node: int) -> History:
+        board = self._boards.get(node)
+        if board is None:
+            board = self._boards[node] = History(node)
+            # A frame carries only the low 30 bits of the MAC; telemetry brings the whole of it.
+            board.mac = (b"\0\0" + node.to_bytes(4, "big")).hex(":")
+        return board
+
+    def _find(self, mac: str) -> History | None:
+        return next((board for board in self._boards.values() if board.mac == mac), None)
+
+    def _sorted(self) -> list[History]:
+        return sorted(self._boards.values(), key=lambda b: (b.role == "sentinel", b.mac))
+
+    def _telemetry(self, told: Telemetry) -> None:
+        board = self._board(told.node)
+        board.telemetry(told)
+        epoch, model = board.number("epoch"), told.values.get("model")
+        if epoch and isinstance(model, bytes):
+            self._epoch(epoch).told[told.node] = model
+
+    def _announced(self, said: Model) -> None:
+        if said.epoch:  # 0: nothing has been learned yet
+            epoch = self._epoch(said.epoch)
+            epoch.inputs[said.hash] = max(said.inputs, epoch.inputs.get(said.hash, 0))
+            if said.stratum == 0:
+                epoch.gateway = said.hash
+        if said.stratum == 0 or self._model is None:
+            self._model = said
+
+    def _epoch(self, number: int) -> _Epoch:
+        """Return the record of an epoch; the epochs stay sorted, and only the newest are kept."""
+        epoch = self._epochs.get(number)
+        if epoch is None:
+            epoch = self._epochs[number] = _Epoch()
+            if len(self._epochs) > 1:
+                for later in sorted(n for n in self._epochs if n > number):
+                    self._epochs.move_to_end(later)
+            if len(self._epochs) > EPOCHS_KEPT:
+                self._epochs.popitem(last=False)
+        return epoch
+
+    def _common(self) -> tuple[int, str | None]:
+        """Return the epoch that most boards spoke of last, and the hash of its model.
+
+        A board names its model when a round begins, so the newest epoch is one that none has confirmed yet.
+        """
+        told = Counter(board.number("epoch") or 0 for board in self._boards.values() if board.model_hash)
+        if not told:
+            return 0, None
+        number = max(told, key=lambda n: (told[n], n))
+        digest = self._epochs[number].chosen() if number in self._epochs else None
+        return number, digest.hex() if digest is not None else None
+
+    def _agrees(self, board: History) -> bool:
+        """Whether the model that a board holds was the swarm's, in an epoch that is not long past."""
+        number = board.number("epoch") or 0
+        epoch = self._epochs.get(number)
+        if epoch is None:
+            return False
+        digest = epoch.chosen()
+        recent = number + EPOCHS_RECENT > next(reversed(self._epochs))
+        return recent and digest is not None and digest.hex() == board.model_hash
+
+    def _event(self, event: Event) -> None:
+        said = board_of_hello(event)
+        if said is not None:
+            board = self._board(said.node)
+            board.mac, board.name, board.role = said.mac, said.name or board.name, said.role or board.role
+            board.channels = said.channels or board.channels
+        elif event.kind == "peers" and event.value is not None:
+            self._peers(event.value.get("peers"))
+
+    def _peers(self, peers: object) -> None:
+        for row in peers if isinstance(peers, list) else []:
+            if isinstance(row, list) and len(row) >= 2 and all(isinstance(v, int) for v in row[:2]):
+                board = self._boards.get(row[0])
+                if board is not None:
+                    board.reputation_permille = row[1]
+
+
+def _weights(model: Model) -> list[int]:
+    """Return the weights of all channels without the scales, Q16.16."""
+    per = model.order + 1
+    return [v for i, v in enumerate(model.values) if i % per != model.order]

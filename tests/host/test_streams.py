@@ -1,0 +1,144 @@
+"""Streams: what a gateway reports becomes records; forgeries, replays and damage are counted, never accepted."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from traffic import KEY, PERIOD_MS, Swarm, mac_of, truth
+
+from qres import packet
+from qres_host.coverage import Coverage
+from qres_host.streams import HELD_MAX, WINDOW, Found, Model, Packet, Rejected, Samples, Streams, Telemetry
+from qres_host.wire import RADIO, Deframer, Frame, encode_frame
+
+
+def records(streams: Streams, data: bytes) -> list[Found]:
+    """Return what comes of the bytes of a port."""
+    return streams.feed(0, "port", Deframer().feed(data))
+
+
+def samples_of(found: list[Found]) -> dict[tuple[int, int], tuple[int | None, ...]]:
+    """Return the samples among records by node and index; each must come once."""
+    known: dict[tuple[int, int], tuple[int | None, ...]] = {}
+    for r in found:
+        if isinstance(r, Samples):
+            for i, values in enumerate(r.steps):
+                assert (r.node, r.first + i) not in known
+                known[r.node, r.first + i] = values
+    return known
+
+
+def test_every_sample_is_rebuilt_and_the_streams_are_exact() -> None:
+    swarm, streams = Swarm(), Streams(KEY)
+    first = swarm.index
+    found = records(streams, b"".join(swarm.rounds(8)))
+    known = samples_of(found)
+    for board in range(3):
+        node = packet.node_id(mac_of(board))
+        assert streams.coverage(node).exact and streams.lost(node) == 0
+        assert all(known[node, i] == truth(board, i) for i in range(first, swarm.index))
+    assert len([r for r in found if isinstance(r, Telemetry)]) == 24
+    assert len({r.hash for r in found if isinstance(r, Model)}) == 8
+    assert any(any(r.spikes) for r in found if isinstance(r, Samples))
+    assert streams.rejected == 0
+
+
+def test_a_lost_packet_is_a_gap_and_the_rest_decodes() -> None:
+    swarm, streams = Swarm(1), Streams(KEY)
+    records(streams, swarm.announce())
+    start = swarm.index
+    for lost in (False, True, False):
+        frame = swarm.data(0, 10, swarm.model)
+        swarm.index += 10
+        if not lost:
+            records(streams, swarm.radio(frame))
+    node = packet.node_id(mac_of(0))
+    coverage = streams.coverage(node)
+    assert coverage.gaps() == [(start + 10, start + 20)] and not coverage.exact and coverage.missing == 10
+    assert streams.lost(node) == 1
+
+
+def test_frames_in_any_order_by_two_gateways_count_once() -> None:
+    swarm, streams = Swarm(1), Streams(KEY)
+    records(streams, swarm.announce())
+    frames = []
+    for _ in range(6):
+        frames.append(swarm.data(0, 5))
+        swarm.index += 5
+    found: list[Found] = []
+    for i in (1, 0, 3, 2, 5, 4, 0, 5):
+        found += records(streams, swarm.radio(frames[i]))
+    node = packet.node_id(mac_of(0))
+    assert len(samples_of(found)) == 30 and streams.coverage(node).exact
+    assert (streams.duplicates, streams.rejected, streams.lost(node)) == (2, 0, 0)
+
+
+def test_forged_replayed_and_damaged_frames_are_refused() -> None:
+    swarm, streams = Swarm(1), Streams(KEY)
+    node = packet.node_id(mac_of(0))
+    forged = packet.seal(bytes(32), packet.DATA, node, 7, 1, b"\0" * 20)
+    old = swarm.frame(0, packet.ALERT, packet.pack_alert(1, 100, 1), session=6)
+    new = swarm.frame(0, packet.ALERT, packet.pack_alert(1, 100, 1), session=7)
+    ancient = packet.seal(KEY, packet.ALERT, node, 7, 5, packet.pack_alert(1, 1, 1))
+    late = packet.seal(KEY, packet.ALERT, node, 7, 5 + WINDOW, packet.pack_alert(1, 1, 1))
+    nonsense = packet.seal(KEY, packet.DATA, node, 7, 6 + WINDOW, b"\xff" * 30)
+    reasons = []
+    for frame in (forged, new, old, late, ancient, nonsense, b"short"):
+        reasons += [r.reason for r in records(streams, swarm.radio(frame)) if isinstance(r, Rejected)]
+    assert reasons == ["bad tag", "replay", "replay", "undecodable", "malformed"]
+    assert streams.rejected == 5 and streams.accepted == 3
+
+
+def test_a_packet_whose_model_is_unknown_waits_for_it() -> None:
+    swarm, streams = Swarm(1), Streams(KEY)
+    announcement = swarm.announce()
+    data = swarm.data(0, 8, swarm.model)
+    assert samples_of(records(streams, swarm.radio(data))) == {} and streams.held == 1
+    found = records(streams, announcement)
+    assert len(samples_of(found)) == 8 and streams.held == 0
+
+
+def test_what_waits_is_bounded_and_what_waits_in_vain_is_counted() -> None:
+    swarm, streams = Swarm(1), Streams(KEY)
+    swarm.announce()
+    for _ in range(HELD_MAX + 5):
+        records(streams, swarm.radio(swarm.data(0, 1, swarm.model)))
+    assert streams.held == HELD_MAX and streams.held_lost == 5
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 7), st.binary(max_size=260))
+def test_any_payload_is_a_record_or_a_refusal(kind: int, payload: bytes) -> None:
+    streams = Streams(KEY)
+    for r in records(streams, encode_frame(kind, 0, payload)):
+        assert not isinstance(r, Packet)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 6), st.binary(max_size=232))
+def test_any_content_under_a_valid_tag_never_raises(kind: int, payload: bytes) -> None:
+    frame = bytes(8) + b"\0" + packet.seal(KEY, kind, 5, 1, 1, payload)
+    found = Streams(KEY).feed(0, "port", [Frame(RADIO, 0, frame)])
+    assert isinstance(found[0], Packet)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 9)), min_size=1, max_size=14))
+def test_coverage_is_a_set_of_indexes(parts: list[tuple[int, int]]) -> None:
+    coverage, known = Coverage(), set()
+    for start, length in parts:
+        added = {i for low, high in coverage.add(start, start + length) for i in range(low, high)}
+        assert added == set(range(start, start + length)) - known
+        known |= added
+    low, high = coverage.span
+    assert (low, high) == (min(known), max(known) + 1)
+    assert coverage.missing == high - low - len(known)
+    assert coverage.exact == (coverage.missing == 0)
+    assert {i for a, b in coverage.gaps() for i in range(a, b)} == set(range(low, high)) - known
+
+
+def test_times_follow_from_the_index() -> None:
+    swarm, streams = Swarm(1), Streams(KEY)
+    found = records(streams, swarm.radio(swarm.data(0, 4)))
+    (samples,) = [r for r in found if isinstance(r, Samples)]
+    assert samples.first * samples.period_ms == swarm.now_ms() and samples.period_ms == PERIOD_MS
