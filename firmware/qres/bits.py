@@ -1,12 +1,10 @@
-"""Bits in and out of bytes, most significant first."""
-
-
-class BitsError(ValueError):
-    """Read past the end."""
+"""Bits into bytes, most significant first."""
 
 
 class BitWriter:
     """Appends bits to a bytearray."""
+
+    STATE = "u:bits b:data"
 
     def __init__(self) -> None:
         """Empty."""
@@ -24,27 +22,3 @@ class BitWriter:
             count -= take
             self.data[-1] |= ((value >> count) & ((1 << take) - 1)) << (free - take)
             self.bits += take
-
-
-class BitReader:
-    """Reads bits from bytes[at:]."""
-
-    def __init__(self, data: bytes, at: int = 0) -> None:
-        """Start at byte `at`."""
-        self.data = data
-        self.at = at * 8
-        self.end = len(data) * 8
-
-    def get(self, count: int) -> int:
-        """The next `count` bits as an int; BitsError past the end."""
-        if count > self.end - self.at:
-            raise BitsError("truncated")
-        value = 0
-        while count > 0:
-            left = 8 - (self.at & 7)
-            take = count if count < left else left
-            byte = self.data[self.at >> 3] >> (left - take)
-            value = value << take | byte & ((1 << take) - 1)
-            self.at += take
-            count -= take
-        return value

@@ -27,7 +27,8 @@ def bit_length(value: int) -> int:
 
 def sha256(data: bytes) -> bytes:
     """SHA-256 of `data`, 32 bytes (FIPS 180-4)."""
-    return hashlib.sha256(data).digest()
+    digest: bytes = hashlib.sha256(data).digest()
+    return digest
 
 
 def hmac_sha256(key: bytes, data: bytes) -> bytes:
@@ -39,6 +40,6 @@ def hmac_sha256(key: bytes, data: bytes) -> bytes:
     return sha256(bytes([b ^ 0x5C for b in key]) + inner)
 
 
-def crc32(data: bytes, crc: int = 0) -> int:
+def crc32(data: "bytes | bytearray", crc: int = 0) -> int:
     """CRC-32 (IEEE 802.3) of `data`, continued from `crc`; 0 to 2^32 - 1."""
     return binascii.crc32(data, crc) & 0xFFFFFFFF

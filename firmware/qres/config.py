@@ -1,10 +1,12 @@
 """The configuration of a node: defaults, and checks with messages that name the key and what it may be."""
 
 from qres.compat import crc32
+from qres.events import ROLES
 
-ROLES = ("scheduled", "sentinel", "on-demand")
+if False:
+    from typing import Any
 
-DEFAULTS: dict[str, object] = {
+DEFAULTS: dict[str, Any] = {
     "name": "qres",  # what people call the board
     "role": "scheduled",  # one of ROLES
     "profile": "default",  # regime profile: default or seed
@@ -66,14 +68,23 @@ _CHOICES = {
     "coder": ("rice", "huffman"),
     "aggregator": ("adaptive", "weighted_mean", "trimmed_mean", "median"),
 }
-_EXTRA = ("swarm_key", "channels", "sensors", "power", "radio_channel", "board", "battery_adc", "battery_divider_permille")
+_EXTRA = (
+    "swarm_key",
+    "channels",
+    "sensors",
+    "power",
+    "radio_channel",
+    "board",
+    "battery_adc",
+    "battery_divider_permille",
+)
 
 
 class ConfigError(ValueError):
     """A configuration that cannot be used; the message names the key and what it may be."""
 
 
-def load(given: dict[str, "object"]) -> dict[str, "object"]:
+def load(given: "dict[str, Any]") -> "dict[str, Any]":
     """`given` over the defaults, checked; ConfigError names what is wrong."""
     cfg = dict(DEFAULTS)
     cfg["power"] = dict(POWER)
@@ -97,19 +108,19 @@ def load(given: dict[str, "object"]) -> dict[str, "object"]:
     _plain("name", cfg["name"])
     cfg["key"] = _key(cfg.get("swarm_key"))
     cfg["channels"] = _channels(cfg.get("channels"))
-    layout = [cfg["order"]] + [(c["name"], c["unit"], c["scale"]) for c in cfg["channels"]]  # type: ignore[attr-defined]
+    layout = [cfg["order"]] + [(c["name"], c["unit"], c["scale"]) for c in cfg["channels"]]
     cfg["model_key"] = crc32(repr(layout).encode()) & 0xFFFF
     return cfg
 
 
-def _plain(key: str, text: "object") -> None:
+def _plain(key: str, text: "Any") -> None:
     if not isinstance(text, str) or not 0 < len(text) <= 32 or min(text) < " " or '"' in text or "\\" in text:
         raise ConfigError("'%s' must be 1 to 32 characters without quotes and backslashes" % key)
 
 
-def _key(text: "object") -> bytes:
+def _key(text: "Any") -> bytes:
     try:
-        key = bytes([int(text[i : i + 2], 16) for i in range(0, 64, 2)]) if len(text) == 64 else b""  # type: ignore
+        key = bytes([int(text[i : i + 2], 16) for i in range(0, 64, 2)]) if len(text) == 64 else b""
     except (TypeError, ValueError):
         key = b""
     if len(key) != 32:
@@ -117,7 +128,7 @@ def _key(text: "object") -> bytes:
     return key
 
 
-def _power(value: "object") -> dict[str, int]:
+def _power(value: "Any") -> dict[str, int]:
     power = dict(POWER)
     if not isinstance(value, dict):
         raise ConfigError("'power' must be a table")
@@ -128,7 +139,7 @@ def _power(value: "object") -> dict[str, int]:
     return power
 
 
-def _channels(value: "object") -> list[dict[str, "object"]]:
+def _channels(value: "Any") -> list["dict[str, Any]"]:
     if not isinstance(value, (list, tuple)) or not 1 <= len(value) <= 15:
         raise ConfigError("'channels' must list 1 to 15 channels")
     out = []
@@ -138,5 +149,12 @@ def _channels(value: "object") -> list[dict[str, "object"]]:
         _plain("channels.name", c["name"])
         _plain("channels.unit", c.get("unit", "-"))
         _plain("channels.scale", c.get("scale", "1"))
-        out.append({"name": c["name"], "unit": c.get("unit", "-"), "scale": c.get("scale", "1"), "range": c.get("range", 0)})
+        out.append(
+            {
+                "name": c["name"],
+                "unit": c.get("unit", "-"),
+                "scale": c.get("scale", "1"),
+                "range": c.get("range", 0),
+            }
+        )
     return out

@@ -4,9 +4,6 @@ from qres.compat import const
 from qres.fixed import ONE
 from qres.stats import Welford
 
-if False:
-    from qres.snapshot import Reader, Writer
-
 WARMUP = const(16)  # residuals before the first verdict
 _SCORE_FULL_Q8 = const(1997)  # 7.8 standard deviations: entropy 1 in the default profile
 _MAX = const(0xFFFFFFFF)
@@ -14,6 +11,8 @@ _MAX = const(0xFFFFFFFF)
 
 class Detector:
     """One channel: Welford's running deviation of the residual, and an entropy from 0 to 1 (Q16.16)."""
+
+    STATE = "o:residuals"
 
     def __init__(self, sigma: int, full_scale: int) -> None:
         """A spike deviates by more than `sigma` standard deviations.
@@ -42,19 +41,3 @@ class Detector:
             residual = mean + (residual - mean) * self.sigma_q8 // score
         stats.push(residual)
         return entropy, spike
-
-    def dump(self, out: "Writer") -> None:
-        """Write the state to a snapshot."""
-        stats = self.residuals
-        out.uint(stats.n)
-        out.sint(stats.x0)
-        out.sint(stats.s)
-        out.uint(stats.q)
-
-    def load(self, data: "Reader") -> None:
-        """Read the state from a snapshot."""
-        stats = self.residuals
-        stats.n = data.below(4096)
-        stats.x0 = data.sint()
-        stats.s = data.sint()
-        stats.q = data.uint()

@@ -2,9 +2,6 @@
 
 from qres.compat import const
 
-if False:
-    from qres.snapshot import Reader, Writer
-
 CAP_PERMILLE = const(100)  # below: the radio keeps the interval of Calm
 RELEASE_PERMILLE = const(150)  # the cap ends; also the reserve below which nothing is gossiped
 RECHARGE_PERMILLE = const(800)  # above: Calm sleeps rather than recharges
@@ -22,6 +19,8 @@ _HEARTBEAT = const(50)
 
 class Pool:
     """What is left in the battery.  Spends by the board's power table, corrected by each battery reading."""
+
+    STATE = "u:level_uj u:spent_uj u:capped"
 
     def __init__(self, power: "dict[str, int]", capacity_uj: int) -> None:
         """`power`: sleep_uw, cpu_uw, radio_uw, boot_uj, tx_byte_nj; a full pool of `capacity_uj`."""
@@ -62,21 +61,11 @@ class Pool:
         elif p >= RELEASE_PERMILLE:
             self.capped = 0
 
-    def dump(self, out: "Writer") -> None:
-        """Write the state to a snapshot."""
-        out.uint(self.level_uj)
-        out.uint(self.spent_uj)
-        out.uint(self.capped)
-
-    def load(self, data: "Reader") -> None:
-        """Read the state from a snapshot."""
-        self.level_uj = min(data.uint(), self.capacity_uj)
-        self.spent_uj = data.uint()
-        self.capped = data.below(2)
-
 
 class Silence:
     """Whether gossip is worth its energy (seed section 4: (entropy x reputation) > (cost x bias))."""
+
+    STATE = "u:state u:quiet u:since_heartbeat"
 
     def __init__(self) -> None:
         """Starts Active."""
@@ -102,15 +91,3 @@ class Silence:
             self.since_heartbeat = 0
             return True
         return (entropy * reputation) >> 16 > cost or permille > ABUNDANT_PERMILLE
-
-    def dump(self, out: "Writer") -> None:
-        """Write the state to a snapshot."""
-        out.uint(self.state)
-        out.uint(self.quiet)
-        out.uint(self.since_heartbeat)
-
-    def load(self, data: "Reader") -> None:
-        """Read the state from a snapshot."""
-        self.state = data.below(3)
-        self.quiet = data.below(65536)
-        self.since_heartbeat = data.below(65536)

@@ -15,6 +15,8 @@ POWER = const(5)  # battery_permille, battery_mv; -1 where there is none
 SENT = const(6)  # failed: how many SEND actions of the last batch the radio refused
 COMMAND = const(7)  # name (str), argument: from the host
 
+ROLES = ("scheduled", "sentinel", "on-demand")
+
 # Causes of a BOOT.
 POWER_ON = const(0)
 DEEP_SLEEP = const(1)

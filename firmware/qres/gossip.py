@@ -1,7 +1,7 @@
 """Learning rounds: which updates are worth sending, collecting them, and agreeing on one model bit for bit.
 
-A round has two windows.  In the first, nodes send the change that they learned.  Then each aggregates what it heard, and in
-the second they announce the result; a node adopts an announced model that stays within what it heard itself, so
+A round has two windows.  In the first, nodes send the change that they learned.  Then each aggregates what it heard,
+and in the second they announce the result; a node adopts an announced model that stays within what it heard itself, so
 that a lost frame costs a little precision and never the agreement.
 """
 
@@ -12,20 +12,26 @@ from qres.packet import Announcement, Update
 from qres.reputation import DRIFT, VALID, Table, influence
 
 if False:
+    from typing import Any
+
     from qres.snapshot import Reader, Writer
 
 _ENTRIES_MAX = const(128)
-_SEEN_MAX = const(64)
+_SEEN_MAX = const(32)
 _ENOUGH = const(2)  # equal announcements heard after which a node keeps its own to itself
 _SLACK = const(1024)  # 1/64 in Q16.16: rounding of BFP-16 that a check must allow
 _RESERVE_PERMILLE = const(150)
 
 
-def infects(residual: int, accuracy: int, energy_permille: int, cfg: "dict[str, object]") -> bool:
+def infects(residual: int, accuracy: int, energy_permille: int, cfg: "dict[str, Any]") -> bool:
     """Whether an update is worth its frame: error low, gain high (Q16.16), energy above the reserve."""
-    worst: int = cfg["max_residual_permille"]  # type: ignore[assignment]
-    least: int = cfg["min_gain_permille"]  # type: ignore[assignment]
-    return residual * 1000 <= worst << 16 and accuracy * 1000 >= least << 16 and energy_permille >= _RESERVE_PERMILLE
+    worst: int = cfg["max_residual_permille"]
+    least: int = cfg["min_gain_permille"]
+    return (
+        residual * 1000 <= worst << 16
+        and accuracy * 1000 >= least << 16
+        and energy_permille >= _RESERVE_PERMILLE
+    )
 
 
 def priority(residual: int, accuracy: int, energy_permille: int) -> int:
@@ -35,35 +41,20 @@ def priority(residual: int, accuracy: int, energy_permille: int) -> int:
 
 
 class SeenCache:
-    """The last frames heard, by (node, session, counter), with how often."""
+    """The last frames heard, by (node, session, counter)."""
+
+    STATE = "t:frames"
 
     def __init__(self) -> None:
         """Nothing seen."""
-        self.counts: dict[tuple[int, int, int], int] = {}
-        self.order: list[tuple[int, int, int]] = []
+        self.frames: list[tuple[int, int, int]] = []
 
-    def note(self, name: "tuple[int, int, int]") -> int:
-        """Count one more hearing of `name`; how often it was heard now."""
-        n = self.counts.get(name, 0) + 1
-        self.counts[name] = n
-        if n == 1:
-            self.order.append(name)
-            if len(self.order) > _SEEN_MAX:
-                del self.counts[self.order.pop(0)]
-        return n
-
-    def dump(self, out: "Writer") -> None:
-        """Write the state to a snapshot."""
-        flat = []
-        for name in self.order:
-            flat += [name[0], name[1], name[2], self.counts[name]]
-        out.sints(flat)
-
-    def load(self, data: "Reader") -> None:
-        """Read the state from a snapshot."""
-        flat = data.sints()
-        self.order = [(flat[i], flat[i + 1], flat[i + 2]) for i in range(0, len(flat) - 3, 4)]
-        self.counts = {name: flat[4 * i + 3] for i, name in enumerate(self.order)}
+    def note(self, frame: "tuple[int, int, int]") -> bool:
+        """Remember a frame; True when it is new."""
+        if frame in self.frames:
+            return False
+        self.frames = (self.frames + [frame])[-_SEEN_MAX:]
+        return True
 
 
 class Round:
@@ -99,7 +90,7 @@ class Round:
         if n:
             self.trim = max(min(n * faulty_permille // 1000, (n - 2) // 2), 0)
             entries = [(node, influence(peers.get(node), n), v) for node, v in sorted(self.updates.items())]
-            change = aggregate.get(rule)(entries, n * faulty_permille // 1000, regime)  # type: ignore[operator]
+            change = aggregate.get(rule)(entries, n * faulty_permille // 1000, regime)
             values = [a + b for a, b in zip(self.base.values, change)]
             self.candidate = Model(self.base.channels, self.base.order, values)
             self._judge(change, peers)
@@ -117,8 +108,8 @@ class Round:
     def consider(self, heard: Announcement, sentinel: bool) -> "Model | None":
         """Judge an announcement of this epoch: the model to adopt now, or None.
 
-        Preferred is the sentinel's, then the one made of more updates, then the smaller hash.  A model outside what this
-        node heard itself, in any coordinate, is refused.
+        Preferred is the sentinel's, then the one made of more updates, then the smaller hash.  A model outside what
+        this node heard itself, in any coordinate, is refused.
         """
         if heard.epoch != self.epoch:
             return None
@@ -153,11 +144,9 @@ class Round:
 
     def dump(self, out: "Writer") -> None:
         """Write the state to a snapshot."""
-        out.uint(self.epoch)
         out.blob(self.base.packed)
         out.blob(self.candidate.packed)
-        out.uint(self.inputs)
-        out.uint(self.trim)
+        out.sints([self.epoch, self.inputs, self.trim])
         out.uint(len(self.updates))
         for node, values in sorted(self.updates.items()):
             out.uint(node)
@@ -171,18 +160,16 @@ class Round:
 
     def load(self, data: "Reader") -> None:
         """Read the state from a snapshot."""
-        self.epoch = data.uint()
         self.base = unpack(self.base.channels, self.base.order, data.blob())
         self.candidate = unpack(self.base.channels, self.base.order, data.blob())
-        self.inputs = data.uint()
-        self.trim = data.uint()
-        for _ in range(data.below(_ENTRIES_MAX + 1)):
+        self.epoch, self.inputs, self.trim = data.sints()
+        for _ in range(data.count()):
             node = data.uint()
             self.updates[node] = data.sints()
         rank = data.sints()
         name = data.blob()
-        self.best = (rank[0], rank[1], name) if len(rank) == 2 else None
-        for _ in range(data.below(1024)):
+        self.best = (rank[0], rank[1], name) if rank else None
+        for _ in range(data.count()):
             name = data.blob()
             self.heard[name] = data.uint()
 

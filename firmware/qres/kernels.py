@@ -46,7 +46,7 @@ def nlms_predict(weights: "array[int]", at: int, deltas: "array[int]", count: in
 
 
 def nlms_update(weights: "array[int]", deltas: "array[int]", count: int, error: int, rate: int) -> None:
-    """Normalised LMS: weights += rate * error * delta / |deltas|^2; rate in Q10 (1 to 512), error within +-DELTA_MAX."""
+    """Normalised LMS: weights += rate * error * delta / |deltas|^2; rate Q10 (1 to 512), error within +-DELTA_MAX."""
     shift = shift_for(deltas, count)
     error >>= shift
     if error > 8191:

@@ -5,14 +5,13 @@ from qres.gossip import SeenCache
 from qres.packet import COUNTER_MAX, PacketError, node_id, parse, seal, verify
 from qres.reputation import Table
 
-if False:
-    from qres.snapshot import Reader, Writer
-
 _OVERHEARD_MAX = const(0x7FFFFFFF)
 
 
 class Link:
     """Key, own counter, peers and what went wrong."""
+
+    STATE = "u:me u:session u:counter u:sent u:sent_bytes u:heard u:rejected c:peers o:seen"
 
     def __init__(self, key: bytes, peers_max: int) -> None:
         """`key`: 32 bytes, shared by the swarm."""
@@ -57,7 +56,7 @@ class Link:
         if not verify(self.key, frame):
             self.reject()
             return None
-        if self.seen.note((node, session, counter)) > 1:
+        if not self.seen.note((node, session, counter)):
             return None  # a relayed copy: expected, no fault of anybody
         if not self.peers.accept(node, session, counter, now_ms):
             self.reject()
@@ -68,22 +67,3 @@ class Link:
     def reject(self) -> None:
         """Count a frame that was refused."""
         self.rejected = min(self.rejected + 1, _OVERHEARD_MAX)
-
-    def dump(self, out: "Writer") -> None:
-        """Write the state to a snapshot."""
-        for v in (self.me, self.session, self.counter, self.sent, self.sent_bytes, self.heard, self.rejected):
-            out.uint(v)
-        self.peers.dump(out)
-        self.seen.dump(out)
-
-    def load(self, data: "Reader") -> None:
-        """Read the state from a snapshot."""
-        self.me = data.below(0x40000000)
-        self.session = data.below(0x10000)
-        self.counter = data.below(COUNTER_MAX + 1)
-        self.sent = data.uint()
-        self.sent_bytes = data.uint()
-        self.heard = data.uint()
-        self.rejected = data.uint()
-        self.peers.load(data)
-        self.seen.load(data)

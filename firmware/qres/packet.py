@@ -68,7 +68,9 @@ def verify(key: bytes, frame: bytes) -> bool:
 class Update:
     """A GhostUpdate: what a node learned in an epoch, as a change of the model that it started from."""
 
-    def __init__(self, epoch: int, base: bytes, residual: int, accuracy: int, commitment: bytes, delta: bytes) -> None:
+    def __init__(
+        self, epoch: int, base: bytes, residual: int, accuracy: int, commitment: bytes, delta: bytes
+    ) -> None:
         """`base` 4-byte model hash; residual error and accuracy gain Q16.16 (0 to 1); `commitment` 8 bytes of the hash
         over the epoch's samples; packed `delta`."""
         self.epoch = epoch
@@ -81,7 +83,9 @@ class Update:
     def pack(self, model_key: int) -> bytes:
         """The payload; `model_key` u16 names the layout of channels."""
         head = self.epoch.to_bytes(4, "little") + model_key.to_bytes(2, "little") + self.base
-        gains = min(self.residual, 65535).to_bytes(2, "little") + min(self.accuracy, 65535).to_bytes(2, "little")
+        gains = min(self.residual, 65535).to_bytes(2, "little") + min(self.accuracy, 65535).to_bytes(
+            2, "little"
+        )
         return head + gains + self.commitment + self.delta
 
 
@@ -90,14 +94,23 @@ def unpack_update(payload: bytes, model_key: int) -> Update:
     if len(payload) < 25 or int.from_bytes(payload[4:6], "little") != model_key:
         raise PacketError("not an update of this swarm")
     word = int.from_bytes(payload[10:14], "little")
-    return Update(int.from_bytes(payload[:4], "little"), payload[6:10], word & 0xFFFF, word >> 16, payload[14:22], payload[22:])
+    return Update(
+        int.from_bytes(payload[:4], "little"),
+        payload[6:10],
+        word & 0xFFFF,
+        word >> 16,
+        payload[14:22],
+        payload[22:],
+    )
 
 
 class Announcement:
     """A model that a node holds, with its clock: the swarm's beacon and the newcomer's first lesson."""
 
-    def __init__(self, time_ms: int, stratum: int, epoch: int, inputs: int, channels: int, order: int, packed: bytes) -> None:
-        """Swarm time when sent; the clock's stratum (0 to 15); updates that made the model (0 to 255); its packed form."""
+    def __init__(
+        self, time_ms: int, stratum: int, epoch: int, inputs: int, channels: int, order: int, packed: bytes
+    ) -> None:
+        """Swarm time when sent; the clock's stratum, 0 to 15; updates in the model, 0 to 255; its packed form."""
         self.time_ms = time_ms
         self.stratum = stratum
         self.epoch = epoch
@@ -108,7 +121,11 @@ class Announcement:
 
     def pack(self, model_key: int) -> bytes:
         """The payload; `model_key` u16 names the layout of channels."""
-        head = self.time_ms.to_bytes(6, "little") + self.epoch.to_bytes(4, "little") + model_key.to_bytes(2, "little")
+        head = (
+            self.time_ms.to_bytes(6, "little")
+            + self.epoch.to_bytes(4, "little")
+            + model_key.to_bytes(2, "little")
+        )
         return head + bytes([self.stratum, min(self.inputs, 255), self.channels, self.order]) + self.packed
 
 
@@ -117,7 +134,11 @@ def unpack_model(payload: bytes) -> Announcement:
     if len(payload) < 16:
         raise PacketError("truncated announcement")
     channels, order = payload[14], payload[15]
-    if payload[12] > 15 or not 1 <= channels <= CHANNELS_MAX or len(payload) != 16 + size_bytes(channels, order):
+    if (
+        payload[12] > 15
+        or not 1 <= channels <= CHANNELS_MAX
+        or len(payload) != 16 + size_bytes(channels, order)
+    ):
         raise PacketError("not an announcement")
     time_ms = int.from_bytes(payload[:6], "little")
     epoch = int.from_bytes(payload[6:10], "little")

@@ -6,9 +6,6 @@ are samples.  Source: seed section 4.
 
 from qres.compat import const
 
-if False:
-    from qres.snapshot import Reader, Writer
-
 CALM = const(0)
 PRESTORM = const(1)
 STORM = const(2)
@@ -23,15 +20,13 @@ VOTERS = const(3)  # the consensus gate
 VOTE_REPUTATION = const(52428)  # 0.8
 VOTE_ROUNDS = const(10)
 
-# Conditions: name -> (words for the diagram); evaluated in Machine._holds.
-CONDITIONS = {
-    "rise": "derivative > 0.15",
-    "high": "raw > 0.45",
-    "settled": "derivative <= 0 and smoothed < 0.30",
-    "falling": "derivative < 0",
-    "low": "smoothed < 0.30",
-    "expired": "50 samples in PreStorm",
-}
+# Conditions, tested in Machine._holds; the diagram in the documentation is made from these lines.
+# rise: derivative > 0.15
+# high: raw > 0.45
+# settled: derivative <= 0 and smoothed < 0.30
+# falling: derivative < 0
+# low: smoothed < 0.30
+# expired: 50 samples in PreStorm
 
 # (from, condition, times in a row, least samples in the state, to, refractory samples); the first that fires wins.
 TABLES = {
@@ -55,6 +50,8 @@ _LONG = const(0xFFFF)
 
 class Machine:
     """One node's regime.  The default profile takes the derivative of the raw entropy, the seed's of the average."""
+
+    STATE = "u:state u:since u:refractory a:raw a:smooth a:runs"
 
     def __init__(self, profile: str) -> None:
         """`profile`: a key of TABLES."""
@@ -81,7 +78,12 @@ class Machine:
             if source != self.state:
                 continue
             self.runs[i] = min(self.runs[i] + 1, _LONG) if self._holds(condition) else 0
-            if target < 0 and self.runs[i] >= times and self.since >= least and not (source == CALM and self.refractory):
+            if (
+                target < 0
+                and self.runs[i] >= times
+                and self.since >= least
+                and not (source == CALM and self.refractory)
+            ):
                 target = to
                 rest = quiet
         if target >= 0:
@@ -117,25 +119,7 @@ class Machine:
             return self.smooth[0] < THETA3
         return self.since >= T_MIN  # expired
 
-    def dump(self, out: "Writer") -> None:
-        """Write the state to a snapshot."""
-        for v in (self.state, self.since, self.refractory):
-            out.uint(v)
-        out.sints(self.raw + self.smooth + self.runs)
-
-    def load(self, data: "Reader") -> None:
-        """Read the state from a snapshot; ValueError when it is of another profile."""
-        self.state = data.below(3)
-        self.since = data.below(_LONG + 1)
-        self.refractory = data.below(REFRACTORY + 1)
-        values = data.sints()
-        if len(values) != 6 + len(self.table):
-            raise ValueError("regime of another profile")
-        self.raw = values[:3]
-        self.smooth = values[3:6]
-        self.runs = values[6:]
-
 
 def gate_opens(votes: "list[tuple[int, int]]") -> bool:
-    """The consensus gate: at least three distinct voters (node id, reputation Q16.16) with a reputation of 0.8 or more."""
+    """The consensus gate: at least three distinct voters (node id, reputation Q16.16), each trusted 0.8 or more."""
     return len({node for node, reputation in votes if reputation >= VOTE_REPUTATION}) >= VOTERS

@@ -20,6 +20,8 @@ _WINDOW = const(16)  # frames that may arrive out of order
 class Peer:
     """One peer: reputation, replay window and when it was last heard (own clock)."""
 
+    STATE = "u:reputation u:session u:counter u:seen i:heard_ms"
+
     def __init__(self, session: int, counter: int) -> None:
         """First heard with this session and counter."""
         self.reputation = START
@@ -90,24 +92,21 @@ class Table:
     def dump(self, out: "Writer") -> None:
         """Write the state to a snapshot."""
         out.uint(len(self.peers))
-        for node, p in sorted(self.peers.items()):
-            for v in (node, p.reputation, p.session, p.counter, p.seen, p.heard_ms):
-                out.sint(v)
+        for node, peer in sorted(self.peers.items()):
+            out.uint(node)
+            out.fields(peer)
 
     def load(self, data: "Reader") -> None:
         """Read the state from a snapshot."""
         self.peers = {}
-        for _ in range(data.below(self.limit + 1)):
-            node = data.int32()
-            reputation = data.int32()
-            peer = self.peers[node] = Peer(data.int32() & 0xFFFF, data.int32() & 0xFFFFFF)
-            peer.reputation = min(max(reputation, 0), 65536)
-            peer.seen = data.int32() & 0xFFFF
-            peer.heard_ms = data.sint()
+        for _ in range(data.count()):
+            node = data.uint()
+            self.peers[node] = Peer(0, 0)
+            data.fields(self.peers[node])
 
 
 def influence(reputation: int, peers: int) -> int:
-    """Weight of a peer, Q16.16: min(reputation ^ e, 0.8), zero below 0.2; e is 2 below 20 peers, 3 up to 50, then 3.5."""
+    """Weight of a peer, Q16.16: min(reputation ^ e, 0.8), zero below 0.2; e: 2 below 20 peers, 3 up to 50, then 3.5."""
     if reputation < FLOOR:
         return 0
     square = reputation * reputation >> 16

@@ -4,6 +4,8 @@
 class Rng:
     """xorshift32 (Marsaglia 2003): period 2^32 - 1, state is one non-zero 32-bit integer."""
 
+    STATE = "u:state"
+
     def __init__(self, seed: int) -> None:
         """Start from `seed`; any int, 0 included."""
         self.state = (seed ^ 0x9E3779B9) & 0xFFFFFFFF or 1

@@ -9,6 +9,8 @@ from qres.reputation import Table
 from qres.wake import interval_ms, next_slot_ms
 
 if False:
+    from typing import Any
+
     from qres.sensing import Sensing
     from qres.snapshot import Reader, Writer
 
@@ -19,15 +21,17 @@ _ALERTS_MAX = const(4)  # alerts that a sentinel repeats for those who slept
 class Rounds:
     """Windows, the current round, and the epoch of the model held."""
 
-    def __init__(self, cfg: "dict[str, object]") -> None:
+    STATE = "u:closed u:epoch u:agreed u:window u:start q:pushed q:alerts"
+
+    def __init__(self, cfg: "dict[str, Any]") -> None:
         """`cfg` as config.load returns it."""
         self.cfg = cfg
-        self.epoch_ms: int = cfg["epoch_ms"]  # type: ignore[assignment]
-        self.slots: int = cfg["slots"]  # type: ignore[assignment]
-        self.slot_ms: int = cfg["slot_ms"]  # type: ignore[assignment]
-        guard: int = cfg["guard_ms"]  # type: ignore[assignment]
-        self.key: int = cfg["model_key"]  # type: ignore[assignment]
-        self.hops: int = cfg["hops"]  # type: ignore[assignment]
+        self.epoch_ms: int = cfg["epoch_ms"]
+        self.slots: int = cfg["slots"]
+        self.slot_ms: int = cfg["slot_ms"]
+        guard: int = cfg["guard_ms"]
+        self.key: int = cfg["model_key"]
+        self.hops: int = cfg["hops"]
         self.window_ms = self.slots * self.slot_ms + 2 * guard
         self.settle_ms = self.window_ms // 2
         self.round: gossip.Round | None = None
@@ -36,8 +40,8 @@ class Rounds:
         self.agreed = 0  # epochs in which the model held was the announced one
         self.window = 0  # a window is open
         self.start = 0  # swarm time at which the planned window begins
-        self.pushed: list[tuple[int, int, bytes]] = []  # (-priority, node, frame) to relay
-        self.alerts: list[bytes] = []
+        self.pushed: list[tuple[int, bytes]] = []  # (-priority, frame) to relay
+        self.alerts: list[tuple[int, bytes]] = []  # (0, frame)
 
     def epoch_of(self, swarm_ms: int) -> int:
         """The number of the epoch that contains `swarm_ms`."""
@@ -51,8 +55,10 @@ class Rounds:
         boundary = next_slot_ms(swarm_ms, self.epoch_ms)
         if saving:
             return boundary
-        base: int = self.cfg["base_ms"][CALM if capped else regime]  # type: ignore[index]
-        return min(boundary, next_slot_ms(swarm_ms, interval_ms(base, reputation, bool(self.cfg["rendezvous"]))))
+        base: int = self.cfg["base_ms"][CALM if capped else regime]
+        return min(
+            boundary, next_slot_ms(swarm_ms, interval_ms(base, reputation, bool(self.cfg["rendezvous"])))
+        )
 
     def open(self, start: int, model: Model) -> bool:
         """A window begins; True when it is a learning round."""
@@ -66,7 +72,7 @@ class Rounds:
         update = packet.unpack_update(payload, self.key)
         if self.round is not None and not self.closed and self.round.add(node, update) and self.hops > 1:
             rank = gossip.priority(update.residual, update.accuracy, energy_permille)
-            self.pushed = sorted(self.pushed + [(-rank, node, frame)])[:_PUSH]
+            self.pushed = sorted(self.pushed + [(-rank, frame)])[:_PUSH]
 
     def own_update(
         self, me: int, residual: int, gain: int, energy_permille: int, change: "list[int]", sensing: "Sensing"
@@ -84,7 +90,7 @@ class Rounds:
         """Aggregate what was heard."""
         if self.round is not None:
             self.closed = 1
-            self.round.close(self.cfg["aggregator"], self.cfg["faulty_permille"], regime, peers)  # type: ignore[arg-type]
+            self.round.close(self.cfg["aggregator"], self.cfg["faulty_permille"], regime, peers)
 
     def inputs(self) -> int:
         """Updates that made the model of this round."""
@@ -112,16 +118,16 @@ class Rounds:
 
     def keep_alert(self, frame: bytes) -> None:
         """A sentinel repeats the last alerts, in their senders' own frames, when the sleepers listen."""
-        self.alerts = (self.alerts + [frame])[-_ALERTS_MAX:]
+        self.alerts = (self.alerts + [(0, frame)])[-_ALERTS_MAX:]
 
     def relays(self, sentinel: bool) -> "list[bytes]":
         """Frames of others to send on now; each is sent on once."""
-        frames = [frame for _, _, frame in self.pushed]
+        due = self.pushed
         self.pushed = []
         if sentinel and self.window:
-            frames += self.alerts
+            due = due + self.alerts
             self.alerts = []
-        return frames
+        return [frame for _, frame in due]
 
     def voice(self, held: Model, sentinel: bool) -> "Model | None":
         """The model to announce now: a sentinel always has one to say, others only what is not known enough."""
@@ -153,32 +159,15 @@ class Rounds:
 
     def dump(self, out: "Writer") -> None:
         """Write the state to a snapshot."""
-        for v in (self.closed, self.epoch, self.agreed, self.window, self.start, len(self.pushed), len(self.alerts)):
-            out.uint(v)
-        for rank, node, frame in self.pushed:
-            out.sint(rank)
-            out.uint(node)
-            out.blob(frame)
-        for frame in self.alerts:
-            out.blob(frame)
-        out.uint(0 if self.round is None else 1)
+        out.fields(self)
+        out.blob(b"" if self.round is None else bytes([self.round.base.channels, self.round.base.order]))
         if self.round is not None:
-            out.blob(bytes([self.round.base.channels, self.round.base.order]))
             self.round.dump(out)
 
     def load(self, data: "Reader") -> None:
         """Read the state from a snapshot."""
-        self.closed = data.below(2)
-        self.epoch = data.uint()
-        self.agreed = data.uint()
-        self.window = data.below(2)
-        self.start = data.uint()
-        pushed, alerts = data.below(_PUSH + 1), data.below(_ALERTS_MAX + 1)
-        self.pushed = [(data.sint(), data.uint(), data.blob()) for _ in range(pushed)]
-        self.alerts = [data.blob() for _ in range(alerts)]
-        if data.below(2):
-            shape = data.blob()
-            if len(shape) != 2:
-                raise ModelError("bad shape")
-            self.round = gossip.Round(0, Model(min(shape[0], 15), min(shape[1], 16)))
+        data.fields(self)
+        shape = data.blob()
+        if shape:
+            self.round = gossip.Round(0, Model(shape[0], shape[1]))
             self.round.load(data)

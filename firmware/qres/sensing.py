@@ -2,9 +2,9 @@
 
 from array import array
 
-from qres import codec
 from qres.compat import sha256
 from qres.detect import Detector
+from qres.encoder import CODERS, Encoder
 from qres.fixed import log2_q12
 from qres.kernels import WEIGHT_MAX, nlms_predict
 from qres.model import Model, unpack
@@ -12,12 +12,16 @@ from qres.packet import PAYLOAD_MAX
 from qres.predict import make
 
 if False:
+    from typing import Any
+
     from qres.predict.linear import Linear
     from qres.snapshot import Reader, Writer
 
 
 class Learned:
     """One channel's epoch: coding cost of the local predictor, of the swarm's model and of persistence."""
+
+    STATE = "u:n u:total a:costs"
 
     def __init__(self) -> None:
         """Nothing measured."""
@@ -37,28 +41,30 @@ class Learned:
 class Sensing:
     """All channels of one node."""
 
-    def __init__(self, cfg: "dict[str, object]") -> None:
+    STATE = "l:predictors l:detectors l:learned b:window u:samples u:spikes u:missing u:entropy"
+
+    def __init__(self, cfg: "dict[str, Any]") -> None:
         """`cfg` as config.load returns it."""
-        specs: list[dict[str, int]] = cfg["channels"]  # type: ignore[assignment]
-        self.order: int = cfg["order"]  # type: ignore[assignment]
-        self.rates: tuple[int, int] = (cfg["rate"], cfg["storm_rate"])  # type: ignore[assignment]
-        self.period_ms: int = cfg["period_ms"]  # type: ignore[assignment]
-        self.coder = codec.CODERS.index(cfg["coder"])  # type: ignore[arg-type]
+        specs: list[dict[str, int]] = cfg["channels"]
+        self.order: int = cfg["order"]
+        self.rates: tuple[int, int] = (cfg["rate"], cfg["storm_rate"])
+        self.period_ms: int = cfg["period_ms"]
+        self.coder = CODERS.index(cfg["coder"])
         seed = cfg["profile"] == "seed"
-        self.predictors: list[Linear] = [make(cfg["predictor"], self.order, self.rates[0]) for _ in specs]  # type: ignore
-        self.detectors = [Detector(cfg["sigma"], (c["range"] or 1 << 16) if seed else 0) for c in specs]  # type: ignore
+        self.predictors: list[Linear] = [make(cfg["predictor"], self.order, self.rates[0]) for _ in specs]
+        self.detectors = [Detector(cfg["sigma"], (c["range"] or 1 << 16) if seed else 0) for c in specs]
         self.model = Model(len(specs), self.order)
         self.prior: Model | None = None  # what packets start from: only what the gateway is known to hold
         self.learned = [Learned() for _ in specs]
         self.window = bytes(32)  # hash chain over the epoch's samples
-        self.encoder = codec.Encoder(len(specs), self.coder, PAYLOAD_MAX, None)
+        self.encoder = Encoder(len(specs), self.coder, PAYLOAD_MAX, None)
         self.samples = 0
         self.spikes = 0
         self.missing = 0
         self.entropy = 0
 
     def take(self, index: int, values: "tuple[int | None, ...]", regime: int) -> "tuple[int, bytes | None]":
-        """Take the step number `index` (sample time / period): (highest entropy of a channel, a packet that became full).
+        """Take the step number `index` (sample time / period): (highest entropy of a channel, packet that became full).
 
         `values` must have one int32 or None a channel.
         """
@@ -75,7 +81,9 @@ class Sensing:
             predictor = self.predictors[c]
             if predictor.count > self.order:
                 residual = v - predictor.predict()
-                base = predictor.last + nlms_predict(array("i", self.model.weights(c)), 0, predictor.d, self.order)
+                base = predictor.last + nlms_predict(
+                    array("i", self.model.weights(c)), 0, predictor.d, self.order
+                )
                 self.learned[c].push(residual, v - base, v - predictor.last)
                 entropy, spike = self.detectors[c].push(residual)
                 self.spikes += spike
@@ -93,7 +101,7 @@ class Sensing:
     def flush(self, regime: int) -> "bytes | None":
         """Close the packet and begin the next one from the prior; None when it is empty."""
         payload = self.encoder.finish(self.period_ms, regime) if self.encoder.steps else None
-        self.encoder = codec.Encoder(len(self.predictors), self.coder, PAYLOAD_MAX, self.prior)
+        self.encoder = Encoder(len(self.predictors), self.coder, PAYLOAD_MAX, self.prior)
         return payload
 
     def confirm(self, model: Model) -> None:
@@ -117,8 +125,8 @@ class Sensing:
     def lesson(self) -> "tuple[int, int, list[int]]":
         """(residual error, accuracy gain, change of the model) of this epoch.
 
-        Error: coding cost over that of persistence; gain: share of the swarm model's cost saved; both Q16.16.  A scale that is
-        off costs a quarter of a bit a sample for each halving or doubling.
+        Error: coding cost over that of persistence; gain: share of the swarm model's cost saved; both Q16.16.  A scale
+        that is off costs a quarter of a bit a sample for each halving or doubling.
         """
         cost = [0, 0, 0]
         change: list[int] = []
@@ -143,44 +151,20 @@ class Sensing:
 
     def dump(self, out: "Writer") -> None:
         """Write the state to a snapshot."""
-        out.blob(self.model.packed)
-        out.blob(self.prior.packed if self.prior else b"")
-        for c in range(len(self.predictors)):
-            self.predictors[c].dump(out)
-            self.detectors[c].dump(out)
-            it = self.learned[c]
-            out.uint(it.n)
-            out.uint(it.total)
-            for cost in it.costs:
-                out.uint(cost)
-        out.blob(self.window)
-        for v in (self.samples, self.spikes, self.missing, self.entropy):
-            out.uint(v)
+        out.fields(self)
         model = self.encoder.model
-        out.blob(model.packed if model and model is not self.prior else b"")
-        self.encoder.dump(out)
+        for m in (self.model, self.prior, model if model is not self.prior else None):
+            out.blob(m.packed if m else b"")
+        out.uint(1 if model else 0)
+        out.fields(self.encoder)
 
     def load(self, data: "Reader") -> None:
         """Read the state from a snapshot; ValueError when it is of another configuration."""
         n = len(self.predictors)
-        self.model = unpack(n, self.order, data.blob())
-        packed = data.blob()
-        self.prior = unpack(n, self.order, packed) if packed else None
-        for c in range(n):
-            self.predictors[c].load(data)
-            self.detectors[c].load(data)
-            it = self.learned[c]
-            it.n = data.uint()
-            it.total = data.uint()
-            it.costs = [data.uint() for _ in it.costs]
-        self.window = data.blob()
-        self.samples = data.uint()
-        self.spikes = data.uint()
-        self.missing = data.uint()
-        self.entropy = data.below(65537)
-        packed = data.blob()
-        model = unpack(n, self.order, packed) if packed else self.prior
-        if not data.below(2):
-            model = None
-        self.encoder = codec.Encoder(n, self.coder, PAYLOAD_MAX, model)
-        self.encoder.load(data)
+        data.fields(self)
+        packed = [data.blob() for _ in range(3)]
+        self.model = unpack(n, self.order, packed[0])
+        self.prior = unpack(n, self.order, packed[1]) if packed[1] else None
+        model = unpack(n, self.order, packed[2]) if packed[2] else self.prior
+        self.encoder = Encoder(n, self.coder, PAYLOAD_MAX, model if data.uint() else None)
+        data.fields(self.encoder)

@@ -7,11 +7,10 @@ from qres.compat import const, crc32
 from qres.fixed import MAX32, MIN32
 
 if False:
-    from array import array
+    from typing import Any
 
 VERSION = const(1)
 RTC_BYTES = const(2048)  # what the chip keeps through deep sleep
-_INTS_MAX = const(1024)  # no list in a snapshot is longer
 
 
 class SnapshotError(ValueError):
@@ -37,7 +36,7 @@ class Writer:
         """Any int: zigzag, then as uint."""
         self.uint(-2 * value - 1 if value < 0 else 2 * value)
 
-    def sints(self, values: "array[int] | list[int]") -> None:
+    def sints(self, values: "Any") -> None:
         """A counted list of ints."""
         self.uint(len(values))
         for v in values:
@@ -47,6 +46,37 @@ class Writer:
         """Counted bytes."""
         self.uint(len(value))
         self.data += value
+
+    def fields(self, thing: "Any") -> None:
+        """Every field that `thing.STATE` names, as "kind:name" separated by spaces.
+
+        Kinds: u uint, i int, a ints of fixed number, v ints, b bytes, t tuples of ints, q pairs of int and bytes, o an
+        object with a STATE, l a list of them, c an object with dump and load of its own.
+        """
+        for field in thing.STATE.split():
+            kind, value = field[0], getattr(thing, field[2:])
+            if kind == "u":
+                self.uint(value)
+            elif kind == "i":
+                self.sint(value)
+            elif kind in "av":
+                self.sints(value)
+            elif kind == "b":
+                self.blob(value)
+            elif kind == "o":
+                self.fields(value)
+            elif kind == "c":
+                value.dump(self)
+            else:
+                self.uint(len(value))
+                for item in value:
+                    if kind == "l":
+                        self.fields(item)
+                    elif kind == "t":
+                        self.sints(item)
+                    else:
+                        self.sint(item[0])
+                        self.blob(item[1])
 
     def finish(self) -> bytes:
         """The blob with its checksum."""
@@ -85,41 +115,61 @@ class Reader:
         v = self.uint()
         return -(v >> 1) - 1 if v & 1 else v >> 1
 
-    def int32(self) -> int:
-        """The next int, which must be an int32."""
-        v = self.sint()
-        if not MIN32 <= v <= MAX32:
-            raise SnapshotError("out of range")
-        return v
-
-    def below(self, bound: int) -> int:
-        """The next uint, which must be below `bound`."""
+    def count(self) -> int:
+        """The next uint, which must be plausible as a number of items."""
         v = self.uint()
-        if v >= bound:
-            raise SnapshotError("out of range")
+        if v > self.end - self.at:
+            raise SnapshotError("truncated")
         return v
 
     def sints(self) -> list[int]:
         """The next list of ints."""
-        return [self.sint() for _ in range(self.below(_INTS_MAX))]
-
-    def fill(self, target: "array[int]", limit: int) -> None:
-        """Read a list into `target`, of the same length, each value within +-limit."""
-        values = self.sints()
-        if len(values) != len(target):
-            raise SnapshotError("another configuration")
-        for i in range(len(values)):
-            if not -limit <= values[i] <= limit:
-                raise SnapshotError("out of range")
-            target[i] = values[i]
+        return [self.sint() for _ in range(self.count())]
 
     def blob(self) -> bytes:
         """The next counted bytes."""
-        n = self.uint()
-        if n > self.end - self.at:
-            raise SnapshotError("truncated")
+        n = self.count()
         self.at += n
         return bytes(self.data[self.at - n : self.at])
+
+    def fields(self, thing: "Any") -> None:
+        """Read what Writer.fields wrote of an object of the same class and shape."""
+        for field in thing.STATE.split():
+            kind, name = field[0], field[2:]
+            if kind in "aloc":
+                self._fill(kind, getattr(thing, name))
+            elif kind == "u":
+                setattr(thing, name, self.uint())
+            elif kind == "i":
+                setattr(thing, name, self.sint())
+            elif kind == "v":
+                setattr(thing, name, self.sints())
+            elif kind == "b":
+                growing = isinstance(getattr(thing, name), bytearray)
+                setattr(thing, name, bytearray(self.blob()) if growing else self.blob())
+            elif kind == "t":
+                setattr(thing, name, [tuple(self.sints()) for _ in range(self.count())])
+            else:
+                setattr(thing, name, [(self.sint(), self.blob()) for _ in range(self.count())])
+
+    def _fill(self, kind: str, target: "Any") -> None:
+        """Read into an object that exists, whose shape the configuration fixed."""
+        if kind == "o":
+            self.fields(target)
+        elif kind == "c":
+            target.load(self)
+        else:
+            n = self.count()
+            if n != len(target):
+                raise SnapshotError("another configuration")
+            for i in range(n):
+                if kind == "l":
+                    self.fields(target[i])
+                else:
+                    v = self.sint()
+                    if not MIN32 <= v <= MAX32:
+                        raise SnapshotError("out of range")
+                    target[i] = v
 
     def done(self) -> None:
         """SnapshotError unless everything was read."""
@@ -136,14 +186,14 @@ class Slots:
 
     NAMES = ("snapshot.0", "snapshot.1")
 
-    def __init__(self, storage: "object") -> None:
+    def __init__(self, storage: "Any") -> None:
         """Look at both files; damaged ones count in `damaged`."""
         self.storage = storage
         self.damaged = 0
         self.sequence = 0
         self.blob: bytes | None = None
         for name in self.NAMES:
-            data = storage.read(name)  # type: ignore[attr-defined]
+            data = storage.read(name)
             if data is None:
                 continue
             if len(data) < 8 or crc32(data[:-4]) != int.from_bytes(data[-4:], "little"):
@@ -163,6 +213,6 @@ class Slots:
         sequence = self.sequence + 1
         data = sequence.to_bytes(4, "little") + blob
         name = self.NAMES[sequence & 1]
-        self.storage.write(name, data + crc32(data).to_bytes(4, "little"))  # type: ignore[attr-defined]
+        self.storage.write(name, data + crc32(data).to_bytes(4, "little"))
         self.sequence = sequence
         self.blob = blob

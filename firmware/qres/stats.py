@@ -12,6 +12,8 @@ class Welford:
     statistics follow a slowly changing signal and stay bounded.
     """
 
+    STATE = "u:n i:x0 i:s u:q"
+
     def __init__(self) -> None:
         """No sample yet."""
         self.n = 0

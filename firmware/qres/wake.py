@@ -5,9 +5,6 @@ Swarm time is unix milliseconds.  ESP-NOW has no target wake time; this schedule
 
 from qres.compat import const
 
-if False:
-    from qres.snapshot import Reader, Writer
-
 _PPB_MAX = const(100000000)  # a clock off by more than 10 % is not believed
 _BASELINE_MS = const(60000)  # least distance of two readings that tell a drift
 UNSYNCED = const(15)  # stratum of a clock that nobody set
@@ -15,6 +12,8 @@ UNSYNCED = const(15)  # stratum of a clock that nobody set
 
 class Clock:
     """Swarm time from the board's own clock: offset and rate, learned from the frames that carry time."""
+
+    STATE = "i:local_ms i:swarm_ms i:rate_ppb u:stratum u:error_ms"
 
     def __init__(self) -> None:
         """Not synchronised."""
@@ -52,7 +51,7 @@ class Clock:
 
         Only a peer nearer to the reference counts.  Far enough from the last reading, the error teaches the drift.
         """
-        if stratum >= self.stratum and self.stratum != UNSYNCED or stratum >= UNSYNCED - 1:
+        if (stratum >= self.stratum and self.stratum != UNSYNCED) or stratum >= UNSYNCED - 1:
             return False
         if self.stratum != UNSYNCED:
             elapsed = local_ms - self.local_ms
@@ -67,21 +66,6 @@ class Clock:
     def guard_ms(self, interval_ms: int, floor_ms: int) -> int:
         """How early to wake after sleeping `interval_ms`: the last error and what 50 ppm more would make of it."""
         return floor_ms + min(2 * self.error_ms + interval_ms // 20000, 60000)
-
-    def dump(self, out: "Writer") -> None:
-        """Write the state to a snapshot."""
-        for v in (self.local_ms, self.swarm_ms, self.rate_ppb):
-            out.sint(v)
-        out.uint(self.stratum)
-        out.uint(self.error_ms)
-
-    def load(self, data: "Reader") -> None:
-        """Read the state from a snapshot."""
-        self.local_ms = data.sint()
-        self.swarm_ms = data.sint()
-        self.rate_ppb = data.int32()
-        self.stratum = data.below(UNSYNCED + 1)
-        self.error_ms = data.below(0x80000000)
 
 
 def interval_ms(base_ms: int, reputation: int, rendezvous: bool) -> int:
@@ -100,8 +84,47 @@ def next_slot_ms(swarm_ms: int, interval: int) -> int:
     return (swarm_ms // interval + 1) * interval
 
 
+# Items of the agenda.
+SAMPLE = const(0)  # read the sensors
+OPEN = const(1)  # begin a radio window
+SPEAK = const(2)  # send what there is to say, in the own slot
+CLOSE = const(3)  # aggregate the updates heard
+ANNOUNCE = const(4)  # say which model came out
+END = const(5)  # close the radio window
+JOIN = const(6)  # ask for the swarm's model and time
+
+
+class Agenda:
+    """Everything that will happen: (swarm time, item), earliest first."""
+
+    STATE = "t:items"
+
+    def __init__(self) -> None:
+        """Empty."""
+        self.items: list[tuple[int, int]] = []
+
+    def at(self, swarm_ms: int, item: int) -> None:
+        """Enter an item."""
+        self.items = sorted(self.items + [(swarm_ms, item)])
+
+    def at_once(self, swarm_ms: int, item: int) -> None:
+        """Enter an item unless it stands there already."""
+        if not [i for _, i in self.items if i == item]:
+            self.at(swarm_ms, item)
+
+    def drop(self, item: int) -> None:
+        """Strike an item out, wherever it stands."""
+        self.items = [entry for entry in self.items if entry[1] != item]
+
+    def due(self, swarm_ms: int) -> bool:
+        """Whether the first item's time has come."""
+        return bool(self.items) and self.items[0][0] <= swarm_ms
+
+
 class Queue:
     """Frames that wait for the radio: at most `limit`, the oldest go first and are counted."""
+
+    STATE = "u:dropped q:items"
 
     def __init__(self, limit: int) -> None:
         """Empty."""
@@ -128,16 +151,3 @@ class Queue:
         while size > limit_bytes:
             size -= len(self.items.pop(0)[1]) + 3
             self.dropped += 1
-
-    def dump(self, out: "Writer") -> None:
-        """Write the state to a snapshot."""
-        out.uint(self.dropped)
-        out.uint(len(self.items))
-        for kind, payload in self.items:
-            out.uint(kind)
-            out.blob(payload)
-
-    def load(self, data: "Reader") -> None:
-        """Read the state from a snapshot."""
-        self.dropped = data.uint()
-        self.items = [(data.below(16), data.blob()) for _ in range(data.below(self.limit + 1))]

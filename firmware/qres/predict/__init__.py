@@ -4,10 +4,13 @@ Contract of a predictor: `predict() -> value`, `update(actual)`, `weights() -> l
 `dump(writer)` and `load(reader)`.  Values are int32 at the sensor's resolution, weights are Q16.16.
 """
 
+if False:
+    from typing import Any
+
 NAMES = ("persistence", "linear")
 
 
-def make(name: str, order: int, rate: int) -> "object":
+def make(name: str, order: int, rate: int) -> "Any":
     """A fresh predictor; `order` lags and learning `rate` (Q10) where it has them.  ValueError for an unknown name."""
     if name == "persistence":
         from qres.predict.persistence import Persistence

@@ -8,9 +8,6 @@ from array import array
 from qres.fixed import sat32
 from qres.kernels import DELTA_MAX, ORDER_MAX, WEIGHT_MAX, nlms_predict, nlms_update, push
 
-if False:
-    from qres.snapshot import Reader, Writer
-
 WIRE_ID = 1
 
 
@@ -18,6 +15,7 @@ class Linear:
     """NLMS over the channel's own last `order` changes; at most 256 bytes of weights."""
 
     WIRE_ID = WIRE_ID
+    STATE = "i:last u:count a:w a:d"
 
     def __init__(self, order: int, rate: int) -> None:
         """`order` lags (1 to 16), learning `rate` in Q10 (0 to 512); ValueError outside."""
@@ -58,20 +56,6 @@ class Linear:
         for i in range(self.order):
             w = weights[i]
             self.w[i] = WEIGHT_MAX if w > WEIGHT_MAX else -WEIGHT_MAX if w < -WEIGHT_MAX else w
-
-    def dump(self, out: "Writer") -> None:
-        """Write the state to a snapshot."""
-        out.sint(self.last)
-        out.uint(self.count)
-        out.sints(self.w)
-        out.sints(self.d)
-
-    def load(self, data: "Reader") -> None:
-        """Read the state from a snapshot; its SnapshotError when it does not fit."""
-        self.last = data.int32()
-        self.count = data.below(self.order + 2)
-        data.fill(self.w, WEIGHT_MAX)
-        data.fill(self.d, DELTA_MAX)
 
 
 def _clamp(delta: int) -> int:

@@ -1,8 +1,5 @@
 """The next value is the last one: the baseline that every predictor has to beat."""
 
-if False:
-    from qres.snapshot import Reader, Writer
-
 WIRE_ID = 0
 
 
@@ -10,6 +7,7 @@ class Persistence:
     """Predicts the last value."""
 
     WIRE_ID = WIRE_ID
+    STATE = "i:last"
 
     def __init__(self) -> None:
         """Predicts 0 until the first update."""
@@ -31,11 +29,3 @@ class Persistence:
         """ValueError unless `weights` is empty."""
         if weights:
             raise ValueError("persistence has no weights")
-
-    def dump(self, out: "Writer") -> None:
-        """Write the state to a snapshot."""
-        out.sint(self.last)
-
-    def load(self, data: "Reader") -> None:
-        """Read the state from a snapshot."""
-        self.last = data.int32()

@@ -1,0 +1,139 @@
+"""What a node does in its radio windows, each function one item of the agenda.
+
+A window opens, the node speaks in its slot and closes it again.  At the boundary of an epoch it is a learning round:
+updates first, then each aggregates what it heard, then the result is announced.
+"""
+
+from qres import events as ev
+from qres import packet, telemetry
+from qres.compat import const
+from qres.wake import ANNOUNCE, CLOSE, END, JOIN, SPEAK, UNSYNCED
+
+if False:
+    from typing import Any
+
+    from qres.node import Node
+
+_JOIN_TRIES = const(4)
+_JOIN_WAIT_MS = const(400)
+
+
+def open_window(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:
+    """Begin the window that was planned; at the boundary of an epoch it is a learning round."""
+    rounds = node.rounds
+    start = max(rounds.start, node.clock.swarm(now))
+    node.switch(1, out)
+    rounds.window = 1
+    for item in (SPEAK, CLOSE, ANNOUNCE, END):
+        node.agenda.drop(item)
+    learning = rounds.open(rounds.start, node.sensing.model)
+    close = start + rounds.window_ms
+    node.agenda.at(start + node.slot_ms(), SPEAK)
+    if node.sentinel:
+        node.agenda.at(start + 5, ANNOUNCE)
+        node.agenda.at(start + rounds.window_ms // 2, ANNOUNCE)
+    if not learning:
+        node.agenda.at(close, END)
+        return
+    node.agenda.at(close, CLOSE)
+    settle = rounds.settle_ms
+    if node.sentinel:
+        for i in range(3):
+            node.agenda.at(close + 5 + i * settle // 3, ANNOUNCE)
+    else:
+        node.agenda.at(close + settle // 4 + node.slot_ms() * settle // (2 * rounds.window_ms), ANNOUNCE)
+    node.agenda.at(close + settle, END)
+
+
+def speak(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:
+    """Send what waits: data, the queue, and in a learning round the lesson and telemetry."""
+    node.switch(1, out)
+    swarm = node.clock.swarm(now)
+    oldest = node.sensing.pending_since_ms()
+    learning = node.rounds.round is not None
+    if oldest >= 0 and swarm - oldest >= node.cfg["flush_ms"]:
+        node.queue.put(packet.DATA, node.sensing.flush(node.machine.state) or b"")
+    status = learning
+    for kind, payload in node.queue.take():
+        if kind == packet.TELEMETRY:
+            status = True
+        else:
+            node.say(kind, payload, out, now)
+    if learning and node.senses:
+        residual, gain, change = node.sensing.lesson()
+        rest = node.pool.permille()
+        if node.silence.allows(node.sensing.entropy, node.reputation(), node.cost(), rest):
+            update = node.rounds.own_update(node.link.me, residual, gain, rest, change, node.sensing)
+            if update:
+                node.say(packet.UPDATE, update, out, now)
+    if status:
+        node.say(packet.TELEMETRY, telemetry.pack(telemetry.values(node, now)), out, now)
+
+
+def close(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:
+    """Aggregate the updates heard."""
+    node.rounds.close(node.machine.state, node.link.peers)
+
+
+def announce(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:
+    """Send the model, and first whatever others said that sleepers should hear."""
+    for frame in node.rounds.relays(node.sentinel):
+        out.append((ev.SEND, frame))
+        node.pool.spend_send(len(frame))
+    model = node.rounds.voice(node.sensing.model, node.sentinel)
+    if model is None:
+        return
+    if model.hash != node.sensing.model.hash:
+        node.sensing.adopt(model)
+    if node.sentinel:
+        node.sensing.confirm(model)
+    held = packet.Announcement(
+        node.clock.swarm(now),
+        node.clock.stratum,
+        node.rounds.epoch,
+        node.rounds.inputs(),
+        model.channels,
+        model.order,
+        model.packed,
+    )
+    node.say(packet.MODEL, held.pack(node.cfg["model_key"]), out, now)
+
+
+def end(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:
+    """Close the window, settle the round, plan the next."""
+    if node.rounds.finish(node.sensing.model, node.sentinel):
+        node.sensing.begin_epoch()
+        if node.saved != node.sensing.model.hash:  # flash wears: only what is new, and worth a power cut
+            node.saved = node.sensing.model.hash
+            out.append((ev.SAVE, ev.FLASH, node.snapshot(False)))
+        if node.sentinel:
+            out.append((ev.REPORT, ev.WIRE_PEERS, telemetry.peers(node, now)))
+    if not node.sentinel:
+        node.switch(0, out)
+    node.plan(now)
+
+
+def join(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:
+    """Ask for model and time; after four tries close the radio and wait, ever longer, up to Calm's interval."""
+    if node.clock.stratum != UNSYNCED:
+        return
+    swarm = node.clock.swarm(now)
+    if node.tries % _JOIN_TRIES == 0 and node.tries and node.radio:
+        node.switch(0, out)
+        longest: int = node.cfg["base_ms"][0]
+        node.agenda.at(swarm + min(1000 << min(node.tries, 24), longest), JOIN)
+        return
+    node.switch(1, out)
+    node.say(packet.PULL, b"", out, now)
+    node.tries += 1
+    node.agenda.at(swarm + _JOIN_WAIT_MS + node.rng.below(200), JOIN)
+
+
+ITEMS = (
+    open_window,
+    speak,
+    close,
+    announce,
+    end,
+    join,
+)  # in the order of their numbers in wake.py, from OPEN
