@@ -8,6 +8,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
+STUBS := build/stubs
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && { echo $$p; break; }; done)
 PIP := $(PY) -m pip --disable-pip-version-check --no-input
@@ -16,7 +17,7 @@ ARGS ?=
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-venv: $(VENV)/.installed $(VENV)/.vm32  ## create .venv with pinned, checksummed packages (needed by all others, and run by them)
+venv: $(VENV)/.installed $(VENV)/.vm32 $(STUBS)/.installed  ## create .venv with pinned, checksummed packages (needed by all others, and run by them)
 
 demo: $(VENV)/.installed  ## sixteen virtual boards on real weather, with a live dashboard (ARGS="--speed 10")
 	$(BIN)/qres demo $(ARGS)
@@ -33,10 +34,9 @@ lint: $(VENV)/.installed  ## ruff: style, imports and likely defects
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(VENV)/.installed $(VENV)/.stubs  ## mypy --strict: host, device core, and the port against the chip's own stubs
+types: $(VENV)/.installed $(STUBS)/.installed  ## mypy --strict: host, device core, and the port against the chip's own stubs
 	$(BIN)/mypy
-	MYPYPATH=$(VENV)/stubs:firmware $(BIN)/mypy --config-file tools/port_types.ini \
-		--custom-typeshed-dir $(VENV)/stubs --no-site-packages $(wildcard firmware/qres/port/*.py firmware/qres/run.py)
+	MYPYPATH=$(STUBS) $(BIN)/mypy --config-file firmware/mypy.ini --custom-typeshed-dir $(STUBS) --cache-dir .mypy_cache/port
 
 format: $(VENV)/.installed  ## let ruff rewrite the layout of the code
 	$(BIN)/ruff check --fix-only --quiet .
@@ -69,9 +69,10 @@ $(VENV)/.installed: requirements.txt pyproject.toml | $(VENV)/.made
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-$(VENV)/.stubs: requirements-stubs.txt | $(VENV)/.made
-	rm -rf $(VENV)/stubs
-	$(PIP) install --quiet --no-deps --require-hashes --target $(VENV)/stubs -r requirements-stubs.txt
+# The stubs shadow the standard library, so they stay out of the environment.
+$(STUBS)/.installed: requirements-stubs.txt | $(VENV)/.made
+	rm -rf $(STUBS)
+	$(PIP) install --quiet --no-deps --require-hashes --target $(STUBS) -r requirements-stubs.txt
 	touch $@
 
 # The 32-bit machine is optional: without it its tests are skipped with the reason, and the next run tries again.

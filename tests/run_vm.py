@@ -167,7 +167,9 @@ def main() -> int:
                 break
             passed += outcome.passed
             failed += outcome.failed
-            print(f"{machine:5} {module:32} {outcome.passed} passed, {outcome.failed} failed, {outcome.heap_bytes} B heap")
+            print(
+                f"{machine:5} {module:32} {outcome.passed} passed, {outcome.failed} failed, {outcome.heap_bytes} B heap"
+            )
             if outcome.failed:
                 print(outcome.output)
     print(f"{passed} passed, {failed} failed")

@@ -18,10 +18,7 @@ SETS = (
     ("node", "requirements-node.txt", False),
     ("stubs", "requirements-stubs.txt", False),
 )
-FLAGS = (
-    "--quiet --no-config --strip-extras --generate-hashes --allow-unsafe --no-annotate --no-header "
-    "--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --upgrade"
-).split()
+FLAGS = ["--quiet", "--no-config", "--strip-extras", "--generate-hashes", "--allow-unsafe", "--no-annotate", "--no-header", "--no-emit-index-url", "--no-emit-trusted-host", "--no-emit-find-links", "--upgrade"]
 
 
 def extra(name: str) -> list[str]:

@@ -13,7 +13,11 @@ def test_raises_complains_when_nothing_is_raised():
 
 def test_xorshift_is_the_same_everywhere():
     source = support.xorshift(2463534242)
-    assert [next(source) for _ in range(3)] == [723471715 >> 2, 2497366906 >> 2, 2064144800 >> 2]  # Marsaglia 2003, p. 4
+    assert [next(source) for _ in range(3)] == [
+        723471715 >> 2,
+        2497366906 >> 2,
+        2064144800 >> 2,
+    ]  # Marsaglia 2003, p. 4
 
 
 def test_noise_is_deterministic():
