@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import sys
 import threading
+import webbrowser
 from typing import Any
 
 import uvicorn
@@ -118,6 +121,15 @@ class ServerHandle:
 
     def __exit__(self, *details: object) -> None:
         self.stop()
+
+
+def open_browser(url: str) -> bool:
+    """Open `url` in the user's browser; False where there is no screen.
+
+    Without a screen Python would start a text browser inside the terminal that we print to.
+    """
+    screen = sys.platform in ("darwin", "win32") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
+    return screen and webbrowser.open(url)
 
 
 def start_server(

@@ -207,7 +207,7 @@ export function mountFleet(main, live) {
   function update(fleet) {
     const { totals, swarm, boards, now_ms } = fleet;
     setText(ui.title, headline(fleet));
-    setText(ui.sub, [`${now_ms ? `${stamp(now_ms)} UTC` : "no time heard yet"}`, plural(boards.length, "board"), modelPhrase(swarm), speed(fleet.speed)].join("  ·  "));
+    setText(ui.sub, [`${now_ms ? `${stamp(now_ms)} UTC` : "no time heard yet"}`, plural(boards.length, "board"), modelPhrase(swarm), speed(fleet.speed)].filter(Boolean).join("  ·  "));
     for (const figure of ui.figures) {
       const [value, note] = figure.of(totals, fleet);
       setText(figure.value, value);

@@ -92,7 +92,7 @@ export function stamp(ms, seconds = false) {
 }
 
 export function speed(times) {
-  if (times === null || times === undefined) return "as fast as it computes";
+  if (!times) return "";
   if (times === 1) return "real time";
   return times >= 10 ? `${count(times)} × real time` : `${times} × real time`;
 }
