@@ -49,6 +49,7 @@ class History:
         self.name = ""
         self.role = ""
         self.channels: list[dict[str, str]] = []
+        self.named = True  # somebody told what the channels mean; else they are numbered
         self.truth: Truth | None = None
         self.told: dict[str, int | bytes] = {}
         self.told_at_ms = 0
@@ -65,6 +66,11 @@ class History:
         self._newest = -1
         self._battery: deque[tuple[int, int]] = deque(maxlen=RING)
 
+    def adopt(self, layout: list[dict[str, str]]) -> None:
+        """Take the swarm's channels, which its gateway told, when this board's are not known better."""
+        if not self.named and len(layout) == len(self.channels):
+            self.channels = layout
+
     def packet(self, packet: Packet) -> None:
         """Fold a frame of this board."""
         self.packets += 1
@@ -80,6 +86,7 @@ class History:
             self._ring, self._newest = [None] * RING, -1
             if width != len(self.channels):
                 self.channels = [{"name": f"channel {i}", "unit": "", "scale": "1"} for i in range(width)]
+                self.named = False
         elif not self._ring:
             self._ring = [None] * RING
         for i, values in enumerate(samples.steps):

@@ -62,6 +62,7 @@ class View:
         self._links: dict[str, int] = dict.fromkeys(LINK_COUNTERS, 0)
         self._rejected: Counter[str] = Counter()
         self._model: Model | None = None
+        self._layout: list[dict[str, str]] = []  # the swarm's channels, as its gateway told them
         self._frozen = False
 
     def register(
@@ -200,7 +201,9 @@ class View:
 
     def _fold(self, record: Found) -> None:
         if isinstance(record, Samples):
-            self._board(record.node).samples(record)
+            board = self._board(record.node)
+            board.samples(record)
+            board.adopt(self._layout)
         elif isinstance(record, Packet):
             self._board(record.node).packet(record)
             if record.swarm_ms > self._swarm_ms:
@@ -284,6 +287,9 @@ class View:
             board = self._board(said.node)
             board.mac, board.name, board.role = said.mac, said.name or board.name, said.role or board.role
             board.channels = said.channels or board.channels
+            self._layout = said.channels or self._layout
+            for other in self._boards.values():
+                other.adopt(self._layout)
         elif event.kind == "peers" and event.value is not None:
             self._peers(event.value.get("peers"))
 

@@ -75,7 +75,7 @@ class Swarm:
     def announce(self) -> bytes:
         """Return the gateway's announcement of a new model."""
         self.epoch += 1
-        self.model = Model(len(CHANNELS), 4, [40000 - self.epoch, 1000, 0, 0, 3 << 12] * len(CHANNELS))
+        self.model = Model(len(CHANNELS), 4, [40000 - 64 * self.epoch, 1000, 0, 0, 3 << 12] * len(CHANNELS))
         model = self.model
         said = packet.Announcement(
             self.now_ms(), 0, self.epoch, self.boards, model.channels, model.order, model.packed
@@ -92,7 +92,7 @@ class Swarm:
     def telemetry(self, board: int, **over: int | bytes) -> bytes:
         """Return the radio frame with a board's telemetry."""
         values: dict[str, int | bytes] = {
-            name: (0 if kind == "uint" else b"") for name, kind, _, _ in telemetry.FIELDS
+            field[0]: (0 if field[1] == "uint" else b"") for field in telemetry.FIELDS
         }
         values.update(
             mac=mac_of(board),
