@@ -75,7 +75,10 @@ def serve(control: socket.socket, runner: Runner) -> None:
 
 def answer(control: socket.socket, runner: Runner, alive: set[int]) -> bool:
     """Handle one request; False when the hub is gone."""
-    data, descriptors, _flags, _address = socket.recv_fds(control, 4096, 4)
+    try:
+        data, descriptors, _flags, _address = socket.recv_fds(control, 4096, 4)
+    except OSError:
+        return False
     if not data:
         return False
     if data[:1] == b"K":

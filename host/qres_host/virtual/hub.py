@@ -40,7 +40,11 @@ class Hub:
 
     def __init__(self, specs: Sequence[BoardSpec], folder: Path, *, seed: int = 1, speed: float = 0.0,
                  start_us: int = 0, loss: float = 0.0, range_m: float = 150.0, delay_us: int = 1000,
-                 boot_us: int = BOOT_US, lines: bool = True) -> None:
+                 boot_us: int = BOOT_US, links: Path | None = None) -> None:
+        """`folder` holds what the run needs on disk. `links`: where each board's pty gets a link; None: no ptys.
+
+        `speed` is virtual per real time, 0 as fast as possible; `boot_us` passes from power to boot.py.
+        """
         self.loop = Loop()
         self.now_us = start_us
         self.start_us = start_us
@@ -61,8 +65,9 @@ class Hub:
         needs_machines = any(spec.kind == "vm" for spec in specs)
         self._nursery = Nursery(self.loop, folder) if needs_machines else None
         self.boards = [self._make(index, spec, seed, folder) for index, spec in enumerate(specs)]
-        for each in self.boards if lines else ():
-            each.line = SerialLine(self.loop, folder / each.spec.name, each.typed, f"line {seed} {each.index}")
+        for each in self.boards if links is not None else ():
+            assert links is not None
+            each.line = SerialLine(self.loop, links / each.spec.name, each.typed, f"line {seed} {each.index}")
         for each in self.boards:
             self._boot(each, protocol.PWRON_RESET)
 

@@ -139,6 +139,18 @@ def _inner_terminal() -> tuple[int, int]:
     return master, slave
 
 
+def _write_sparse(path: Path, image: bytes) -> None:
+    """Write a flash image, leaving holes where it is erased: LittleFS never looks at erased blocks."""
+    erased = b"\xff" * deploy.BLOCK_BYTES
+    with path.open("wb") as file:
+        for start in range(0, len(image), deploy.BLOCK_BYTES):
+            block = image[start : start + deploy.BLOCK_BYTES]
+            if block != erased:
+                file.seek(start)
+                file.write(block)
+        file.truncate(len(image))
+
+
 class VmBoard(Board):
     """A board whose program runs in a MicroPython machine with a flash file, a terminal and the hub's socket."""
 
@@ -148,7 +160,7 @@ class VmBoard(Board):
         self._loop, self._nursery = loop, nursery
         self.flash = folder / f"{spec.name}.flash"
         files: dict[str, bytes] | None = dict(spec.files) if spec.files is not None else None
-        self.flash.write_bytes(deploy.build_image(spec.config, spec.extra_files, files))
+        _write_sparse(self.flash, deploy.build_image(spec.config, spec.extra_files, files))
         self._flash = os.open(self.flash, os.O_RDWR)
         self._terminal, self._slave = _inner_terminal()
         self._output, self._output_end = os.pipe()
