@@ -245,9 +245,7 @@ def _serial(board: Board) -> tuple[SimpleNamespace, SimpleNamespace]:
             assert timeout == 0
             return [(stdin, 1)] if board.next_input_ms() <= board.now_ms else []
 
-    fake_sys = SimpleNamespace(
-        stdin=stdin, stdout=stdout, platform=board.platform, print_exception=print_exception
-    )
+    fake_sys = SimpleNamespace(stdin=stdin, stdout=stdout, platform=board.platform, print_exception=print_exception)
     return fake_sys, SimpleNamespace(poll=Poll, POLLIN=1)
 
 

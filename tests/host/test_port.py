@@ -92,9 +92,7 @@ def test_light_sleep_has_the_radio_off(board: Board, monkeypatch: pytest.MonkeyP
     assert sum(ms for _, ms, _ in naps) == 60_000
 
 
-@pytest.mark.parametrize(
-    ("after_ms", "asked_ms"), [(3_600_000, 3_600_000), (0, 1), (-50, 1), (1 << 40, 1 << 29)]
-)
+@pytest.mark.parametrize(("after_ms", "asked_ms"), [(3_600_000, 3_600_000), (0, 1), (-50, 1), (1 << 40, 1 << 29)])
 def test_deep_sleep_has_the_radio_off_and_never_lasts_for_ever(
     board: Board, monkeypatch: pytest.MonkeyPatch, after_ms: int, asked_ms: int
 ) -> None:
@@ -174,9 +172,7 @@ def test_commands_come_one_by_one_and_may_be_torn(board: Board, monkeypatch: pyt
         b'{"cmd":"' + b"x" * 600,
     ],
 )
-def test_a_bad_line_gets_one_error_and_nothing_else(
-    board: Board, monkeypatch: pytest.MonkeyPatch, line: bytes
-) -> None:
+def test_a_bad_line_gets_one_error_and_nothing_else(board: Board, monkeypatch: pytest.MonkeyPatch, line: bytes) -> None:
     port = make(board, monkeypatch)
     board.typed = [(START_MS, line + b'\n{"cmd":"status"}\n')]
     assert port.wait(START_MS + 100, IDLE)[2:] == ("status", None)
@@ -184,9 +180,7 @@ def test_a_bad_line_gets_one_error_and_nothing_else(
     assert reply.type == WIRE_REPLY and "error" in json.loads(reply.payload)
 
 
-def test_noise_on_the_line_neither_raises_nor_fills_memory(
-    board: Board, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_noise_on_the_line_neither_raises_nor_fills_memory(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     port = make(board, monkeypatch)
     noise = random.Random(1)
     for _ in range(200):
@@ -307,9 +301,7 @@ def test_reset_waits_first(monkeypatch: pytest.MonkeyPatch) -> None:
         (None, 1000, (-1, -1)),
     ],
 )
-def test_battery(
-    monkeypatch: pytest.MonkeyPatch, uv: int | None, divider: int, says: tuple[int, int]
-) -> None:
+def test_battery(monkeypatch: pytest.MonkeyPatch, uv: int | None, divider: int, says: tuple[int, int]) -> None:
     board = Board()
     if uv is not None:
         board.uv[3] = uv
