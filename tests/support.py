@@ -26,7 +26,7 @@ def raises(expected, function, *args):
 
 
 def xorshift(seed=1):
-    """Endless 30-bit test data, the same on every machine: yields integers of 0 to 2^30 - 1 (Marsaglia's xorshift32)."""
+    """Endless test data, the same on every machine: integers of 0 to 2^30 - 1 (Marsaglia's xorshift32)."""
     state = (seed & 0xFFFFFFFF) or 1
     while True:
         state ^= (state << 13) & 0xFFFFFFFF

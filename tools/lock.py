@@ -18,7 +18,10 @@ SETS = (
     ("node", "requirements-node.txt", False),
     ("stubs", "requirements-stubs.txt", False),
 )
-FLAGS = ["--quiet", "--no-config", "--strip-extras", "--generate-hashes", "--allow-unsafe", "--no-annotate", "--no-header", "--no-emit-index-url", "--no-emit-trusted-host", "--no-emit-find-links", "--upgrade"]
+FLAGS = (
+    *("--quiet", "--no-config", "--upgrade", "--strip-extras", "--generate-hashes", "--allow-unsafe"),
+    *("--no-annotate", "--no-header", "--no-emit-index-url", "--no-emit-trusted-host", "--no-emit-find-links"),
+)
 
 
 def extra(name: str) -> list[str]:
