@@ -6,7 +6,7 @@ from qres.events import ROLES
 if False:
     from typing import Any
 
-DEFAULTS: dict[str, Any] = {
+DEFAULTS: "dict[str, Any]" = {
     "name": "qres",  # what people call the board
     "role": "scheduled",  # one of ROLES
     "profile": "default",  # regime profile: default or seed
@@ -114,8 +114,8 @@ def load(given: "dict[str, Any]") -> "dict[str, Any]":
 
 
 def _plain(key: str, text: "Any") -> None:
-    if not isinstance(text, str) or not 0 < len(text) <= 32 or min(text) < " " or '"' in text or "\\" in text:
-        raise ConfigError("'%s' must be 1 to 32 characters without quotes and backslashes" % key)
+    if not isinstance(text, str) or len(text) > 32 or [c for c in text if c < " "] or '"' in text or "\\" in text:
+        raise ConfigError("'%s' must be at most 32 characters without quotes and backslashes" % key)
 
 
 def _key(text: "Any") -> bytes:
@@ -147,12 +147,12 @@ def _channels(value: "Any") -> list["dict[str, Any]"]:
         if not isinstance(c, dict) or not isinstance(c.get("name"), str):
             raise ConfigError("each of 'channels' needs a 'name'")
         _plain("channels.name", c["name"])
-        _plain("channels.unit", c.get("unit", "-"))
+        _plain("channels.unit", c.get("unit", ""))
         _plain("channels.scale", c.get("scale", "1"))
         out.append(
             {
                 "name": c["name"],
-                "unit": c.get("unit", "-"),
+                "unit": c.get("unit", ""),
                 "scale": c.get("scale", "1"),
                 "range": c.get("range", 0),
             }
