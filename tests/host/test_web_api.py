@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
-from starlette.testclient import TestClient
-from web_fake_view import CHANNELS, HOUR_MS, START_MS, FakeView, mac_of
-
 from qres_host.web import create_app
 from qres_host.web.feed import FleetFeed
 from qres_host.web.guard import LOOPBACK_NAMES, allowed_names, host_name, is_allowed
+from starlette.applications import Starlette
+from web_fake_view import CHANNELS, HOUR_MS, START_MS, FakeView, mac_of
 
 STATIC = Path(__file__).parents[2] / "host" / "qres_host" / "web" / "static"
 MAC = mac_of(1)
@@ -25,39 +25,54 @@ def view() -> FakeView:
     return FakeView(clock=lambda: 0.0)
 
 
+class Client:
+    """Calls an application in this process, as a browser on this machine would."""
+
+    def __init__(self, app: Starlette) -> None:
+        self._transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+
+    def request(self, method: str, path: str, **named: Any) -> httpx.Response:
+        async def once() -> httpx.Response:
+            async with httpx.AsyncClient(transport=self._transport, base_url="http://127.0.0.1") as client:
+                return await client.request(method, path, **named)
+
+        return asyncio.run(once())
+
+    def get(self, path: str, **named: Any) -> httpx.Response:
+        return self.request("GET", path, **named)
+
+
 @pytest.fixture
-def client(view: FakeView) -> Iterator[TestClient]:
-    app = create_app(view, info={"title": "Test"})
-    with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
-        yield client
+def client(view: FakeView) -> Client:
+    return Client(create_app(view, info={"title": "Test"}))
 
 
-def error(reply: object) -> str:
-    said = reply.json()  # type: ignore[attr-defined]
+def error(reply: httpx.Response) -> str:
+    said = reply.json()
     assert set(said) == {"error"} and "\n" not in said["error"]
     return str(said["error"])
 
 
-def test_fleet_is_the_view(client: TestClient, view: FakeView) -> None:
+def test_fleet_is_the_view(client: Client, view: FakeView) -> None:
     reply = client.get("/v1/fleet")
     assert reply.status_code == 200
     assert reply.json() == json.loads(json.dumps(view.fleet()))
     assert reply.headers["cache-control"] == "no-store"
 
 
-def test_health_and_info(client: TestClient) -> None:
+def test_health_and_info(client: Client) -> None:
     assert client.get("/healthz").json()["status"] == "ok"
     assert client.get("/v1/info").json()["title"] == "Test"
 
 
 @pytest.mark.parametrize("mac", [MAC, MAC.upper(), MAC.replace(":", "-"), MAC.replace(":", "")])
-def test_board_in_every_spelling(client: TestClient, mac: str) -> None:
+def test_board_in_every_spelling(client: Client, mac: str) -> None:
     said = client.get(f"/v1/boards/{mac}").json()
     assert said["mac"] == MAC
     assert said["telemetry"]["boots"] == 133
 
 
-def test_unknown_and_malformed_boards(client: TestClient) -> None:
+def test_unknown_and_malformed_boards(client: Client) -> None:
     assert client.get("/v1/boards/aa:bb:cc:dd:ee:ff").status_code == 404
     for bad in ("nonsense", "02:51:52", "02:51:52:45:00:0g", "0251524500011"):
         reply = client.get(f"/v1/boards/{bad}")
@@ -65,7 +80,7 @@ def test_unknown_and_malformed_boards(client: TestClient) -> None:
         assert "MAC" in error(reply)
 
 
-def test_series_by_index_and_name(client: TestClient) -> None:
+def test_series_by_index_and_name(client: Client) -> None:
     by_index = client.get(f"/v1/boards/{MAC}/series?channel=1").json()
     by_name = client.get(f"/v1/boards/{MAC}/series?channel={CHANNELS[1]['name']}").json()
     assert by_index == by_name
@@ -73,7 +88,7 @@ def test_series_by_index_and_name(client: TestClient) -> None:
     assert len(by_index["t"]) == len(by_index["residual"]) == len(by_index["spike"])
 
 
-def test_series_window(client: TestClient) -> None:
+def test_series_window(client: Client) -> None:
     start, end = START_MS + 20 * HOUR_MS, START_MS + 30 * HOUR_MS
     said = client.get(f"/v1/boards/{MAC}/series?from={start}&to={end}").json()
     assert said["t"][0] == start and said["t"][-1] == end
@@ -96,31 +111,31 @@ def test_series_window(client: TestClient) -> None:
         ("from=", "from"),
     ],
 )
-def test_bad_parameters(client: TestClient, query: str, word: str) -> None:
+def test_bad_parameters(client: Client, query: str, word: str) -> None:
     reply = client.get(f"/v1/boards/{MAC}/series?{query}")
     assert reply.status_code == 400
     assert word in error(reply)
 
 
-def test_models(client: TestClient) -> None:
+def test_models(client: Client) -> None:
     said = client.get("/v1/models").json()
     assert said["history"][-1]["epoch"] == said["epoch"]
     assert sum(not board["agrees"] for board in said["boards"]) == 1
 
 
 @pytest.mark.parametrize("path", ["/v1/nothing", "/static/../app.py", "/static/none.js", "/v1/boards/"])
-def test_not_found_is_one_line_of_json(client: TestClient, path: str) -> None:
+def test_not_found_is_one_line_of_json(client: Client, path: str) -> None:
     reply = client.get(path)
     assert reply.status_code == 404
     error(reply)
 
 
 @pytest.mark.parametrize("method", ["post", "put", "delete", "patch"])
-def test_nothing_can_be_changed(client: TestClient, method: str) -> None:
+def test_nothing_can_be_changed(client: Client, method: str) -> None:
     assert client.request(method, "/v1/fleet").status_code == 405
 
 
-def test_a_defect_is_one_line_and_keeps_its_cause_to_itself(client: TestClient, view: FakeView) -> None:
+def test_a_defect_is_one_line_and_keeps_its_cause_to_itself(client: Client, view: FakeView) -> None:
     view.fault = RuntimeError("secret detail")
     reply = client.get("/v1/fleet")
     assert reply.status_code == 500
@@ -129,7 +144,7 @@ def test_a_defect_is_one_line_and_keeps_its_cause_to_itself(client: TestClient, 
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/fleet", "/static/app.js", "/v1/nothing", "/favicon.ico"])
-def test_security_headers_everywhere(client: TestClient, path: str) -> None:
+def test_security_headers_everywhere(client: Client, path: str) -> None:
     headers = client.get(path).headers
     assert headers["content-security-policy"].startswith("default-src 'self';")
     assert "unsafe" not in headers["content-security-policy"]
@@ -140,14 +155,14 @@ def test_security_headers_everywhere(client: TestClient, path: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost:80:80", "10.0.0.1"])
-def test_foreign_host_headers_are_refused(client: TestClient, host: str) -> None:
+def test_foreign_host_headers_are_refused(client: Client, host: str) -> None:
     reply = client.get("/v1/fleet", headers={"host": host})
     assert reply.status_code == 421
     error(reply)
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8420", "127.0.0.1:8420", "[::1]:8420", "LOCALHOST"])
-def test_loopback_hosts_are_served(client: TestClient, host: str) -> None:
+def test_loopback_hosts_are_served(client: Client, host: str) -> None:
     assert client.get("/healthz", headers={"host": host}).status_code == 200
 
 
@@ -206,7 +221,7 @@ def test_a_slow_fold_slows_the_stream() -> None:
     assert feed.pause_s == 10.0
 
 
-def test_every_file_the_page_names_exists(client: TestClient) -> None:
+def test_every_file_the_page_names_exists(client: Client) -> None:
     page = client.get("/").text
     named = set(re.findall(r'(?:src|href)="(/static/[^"#]+)"', page))
     assert {"/static/app.js", "/static/style.css", "/static/vendor/uplot/uPlot.iife.min.js"} <= named

@@ -11,11 +11,10 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from web_fake_view import FakeView
-
 from qres_host.errors import QresError
 from qres_host.web import open_browser, start_server
 from qres_host.web import server as server_module
+from web_fake_view import FakeView
 
 ROOT = Path(__file__).parents[2]
 
@@ -82,12 +81,9 @@ def test_no_text_browser_in_the_terminal(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def serve(*arguments: str) -> subprocess.Popen[str]:
-    script = "import sys; from qres_host.cli import qres, run; from qres_host.web.cli import serve; "
-    script += "from qres_host import cli; cli.COMMANDS.setdefault('serve', ('qres_host.web.cli:serve', '')); "
-    script += "sys.exit(run(sys.argv[1:]))"
     paths = os.pathsep.join(str(ROOT / name) for name in ("firmware", "host"))
     return subprocess.Popen(
-        [sys.executable, "-c", script, "serve", "--no-browser", *arguments],
+        [sys.executable, "-m", "qres_host.cli", "serve", "--no-browser", *arguments],
         env={**os.environ, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -98,7 +94,7 @@ def serve(*arguments: str) -> subprocess.Popen[str]:
 @pytest.mark.parametrize(
     ("arguments", "code", "word"),
     [
-        (("--replay", "missing"), 3, "missing"),
+        (("--replay", "missing"), 1, "missing"),
         (("--replay", "x", "/dev/ttyACM0"), 2, "--replay"),
         (("--speed", "2"), 2, "--replay"),
         (("--port", "70000"), 2, "port"),

@@ -38,12 +38,8 @@ class FakeBoard:
         self.mac = mac_of(number)
         self.name = f"{STATIONS[number % 3]}-{number // 3 + 1}" if number else "gateway"
         chance = random.Random(number)
-        self.storms = [
-            (at, at + chance.randrange(20, 60)) for at in range(60, DAYS * 24, chance.randrange(150, 260))
-        ]
-        self.gap_hours = {
-            hour for at in range(40, DAYS * 24, 370) for hour in range(at, at + chance.randrange(3, 14))
-        }
+        self.storms = [(at, at + chance.randrange(20, 60)) for at in range(60, DAYS * 24, chance.randrange(150, 260))]
+        self.gap_hours = {hour for at in range(40, DAYS * 24, 370) for hour in range(at, at + chance.randrange(3, 14))}
         self.rows = [self._row(hour, chance) for hour in range(DAYS * 24)]
 
     def regime(self, hour: int) -> int:
@@ -92,9 +88,7 @@ class FakeView:
     def now_ms(self) -> int:
         """Return swarm time."""
         limit = START_MS + (DAYS * 24 - 1) * HOUR_MS
-        return min(
-            limit, START_MS + self._ahead_ms + round((self._clock() - self._start_s) * self.speed * 1000)
-        )
+        return min(limit, START_MS + self._ahead_ms + round((self._clock() - self._start_s) * self.speed * 1000))
 
     def _hours(self) -> int:
         return (self.now_ms() - START_MS) // HOUR_MS
@@ -153,9 +147,7 @@ class FakeView:
             raise self.fault
         boards = [self._short(board) for board in self._boards.values()]
         total = {name: sum(board[name] for board in boards) for name in ("samples", "packets", "mismatched")}
-        total |= {
-            name: sum(board[name] for board in boards) for name in ("bytes_air", "bytes_raw", "verified")
-        }
+        total |= {name: sum(board[name] for board in boards) for name in ("bytes_air", "bytes_raw", "verified")}
         total |= {"bytes_every": total["samples"] * 34, "samples_lost": 0}
         total |= {"frames_lost": sum(board["lost"] for board in boards), "rejected": 3, "dropped": 0}
         sensing = [board for board in boards if board["role"] != "sentinel"]

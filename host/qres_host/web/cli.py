@@ -13,7 +13,7 @@ import click
 
 from qres_host.collector import Collector
 from qres_host.devices import require
-from qres_host.errors import NO_DEVICE, QresError
+from qres_host.errors import QresError
 from qres_host.replay import KEY_VARIABLE, find_key, parse_key, replay_capture
 from qres_host.view import View
 from qres_host.web.server import DEFAULT_HOST, open_browser, start_server
@@ -87,7 +87,7 @@ def _collecting(
 @contextlib.contextmanager
 def _replaying(path: Path, key: str, db: Path | None, speed: float) -> Iterator[Source]:
     if not path.exists():
-        raise QresError(f"no such capture: {path}", "name a capture folder or a .qcap segment", NO_DEVICE)
+        raise QresError(f"no such capture: {path}", "name a capture folder or a .qcap segment")
     view, failures = View(speed=speed or None), list[QresError]()
     secret = find_key(key, path)
 
