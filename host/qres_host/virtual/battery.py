@@ -5,6 +5,7 @@ Charge is counted in nanocoulombs: one microampere for one millisecond. One mAh 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 DEEP, LIGHT, AWAKE, RADIO = range(4)
@@ -18,11 +19,18 @@ BOOT_NC = 26_500_000
 @dataclass(frozen=True)
 class PowerTable:
     """Currents in microamperes per state (deep sleep, light sleep, CPU, CPU with radio), more while sending, and
-    the charge of one boot. The figures are those of the ESP32-C6 datasheet and of boards/esp32c6.toml."""
+    the charge of one boot. The defaults are the ESP32-C6's."""
 
     state_ua: tuple[int, int, int, int] = (7, 180, 27_000, 78_000)
     send_ua: int = 200_000
     boot_nc: int = BOOT_NC
+
+    @classmethod
+    def from_config(cls, power: Mapping[str, int]) -> "PowerTable":
+        """Return the table of a board's configuration (microwatts, microjoules, nanojoules per byte, at 3.3 V)."""
+        sleep, cpu, radio = (power[name] * 10 // 33 for name in ("sleep_uw", "cpu_uw", "radio_uw"))
+        send = power["tx_byte_nj"] * 1000 * 10 // (8 * 33)  # a byte is on the air for 8 us
+        return cls((sleep, sleep, cpu, radio), max(0, send - radio), power["boot_uj"] * 10_000 // 33)
 
 
 @dataclass

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from qres_host.virtual.battery import Battery
+from qres_host.virtual.battery import Battery, PowerTable
 from qres_host.virtual.clock import BoardClock
 from qres_host.virtual.line import SerialLine
 from qres_host.virtual.playback import Playback
@@ -62,7 +62,9 @@ class Board:
     def __init__(self, index: int, spec: BoardSpec, host: Host, clock: BoardClock, seed: int) -> None:
         self.index, self.spec, self.host, self.clock = index, spec, host, clock
         self.line: SerialLine | None = None
-        self.battery = Battery(spec.battery_mah, spec.solar_ua)
+        power = (spec.config or {}).get("power")
+        table = PowerTable.from_config(power) if power else PowerTable()
+        self.battery = Battery(spec.battery_mah, spec.solar_ua, table)
         self.state = OFF
         self.token = 0  # counts waits; a wake-up of an earlier wait is void
         self.wait_flags = 0

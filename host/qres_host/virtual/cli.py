@@ -11,9 +11,10 @@ from typing import Any
 
 import click
 
+from qres_host import hardware
 from qres_host.errors import USAGE, QresError
 from qres_host.virtual import playback
-from qres_host.virtual.board import BATTERY_PIN, BoardSpec
+from qres_host.virtual.board import BoardSpec
 from qres_host.virtual.swarm import Swarm
 
 MAX_BOARDS = 256
@@ -38,8 +39,10 @@ def board_config(recording: playback.Playback, role: str, channels: Sequence[pla
         "channels": [channel.as_config() for channel in channels],
         "sensors": [{"driver": "adc", "pin": pin} for pin in range(len(channels))] if sensing else [],
     }
-    if sensing:
-        config.update(battery_adc=BATTERY_PIN, battery_divider_permille=1000)
+    settings = hardware.load("virtual").settings()
+    if not sensing:
+        settings = {key: value for key, value in settings.items() if not key.startswith("battery_")}
+    config.update(settings)
     config.update(changes)
     return config
 

@@ -23,6 +23,7 @@ from qres.events import (
     WATCHDOG,
     WIRE_REPLY,
 )
+from qres.node import Node
 from qres.port import framing
 from qres.run import Driver
 
@@ -93,12 +94,12 @@ class InprocPort:
 
     def power(self) -> tuple[int, int]:
         """The gauge, as the firmware computes it from the voltage at the battery's pin."""
-        battery = self._board.config.get("battery")
-        if not battery or battery["pin"] != BATTERY_PIN:
+        config, table = self._board.config, self._board.table
+        if config.get("battery_adc") != BATTERY_PIN:
             return -1, -1
-        mv = self._board.boot_mv * 1000 * battery.get("num", 1) // battery.get("den", 1) // 1000
-        empty = battery.get("empty_mv", 3300)
-        permille = (mv - empty) * 1000 // (battery.get("full_mv", 4200) - empty)
+        mv = self._board.boot_mv * 1000 // config.get("battery_divider_permille", 1000)
+        empty = table.get("empty_mv", 3300)
+        permille = (mv - empty) * 1000 // (table.get("full_mv", 4200) - empty)
         return max(0, min(1000, permille)), mv
 
     def report(self, kind: int, payload: bytes | bytearray) -> None:
@@ -158,8 +159,8 @@ class InprocPort:
         self.radio(0)
 
     def reset(self, after_ms: int) -> None:
-        """Reset the board."""
-        self._board.outcome = protocol.Message(protocol.RESET, 0, bytes((protocol.HARD,)))
+        """Wait, then reset the board."""
+        self._board.reset_after(after_ms)
 
 
 class InprocBoard(Board):
@@ -168,12 +169,15 @@ class InprocBoard(Board):
     def __init__(self, index: int, spec: BoardSpec, host: Host, clock: BoardClock, seed: int) -> None:
         super().__init__(index, spec, host, clock, seed)
         self.config: dict[str, Any] = dict(spec.config or {})
+        table = self.config.get("board")
+        self.table: dict[str, Any] = table if isinstance(table, dict) else {}
         self.files: dict[str, bytes] = {}
         self.said = bytearray()
         self.boot_mv = 0
         self._driver: Driver | None = None
         self._port: InprocPort | None = None
         self._window_ms = 0
+        self._resetting = False
         self._input = bytearray()
         self._line = bytearray()
 
@@ -182,23 +186,27 @@ class InprocBoard(Board):
         return self.clock.local_us(self.host.now_us)
 
     def power_on(self, cause: int, main: bool) -> None:
-        from qres.config import load
-        from qres.node import Node
-
         self.boot_mv = self.battery.millivolts()
         self._port = InprocPort(self, cause)
         self._driver = None
+        self._resetting = False
         self._line.clear()
-        window_ms = self.config.get("boot_window_ms", BOOT_WINDOW_MS)
+        window_ms = self.table.get("boot_window_ms", BOOT_WINDOW_MS)
         self._window_ms = 0 if cause == protocol.DEEPSLEEP_RESET else window_ms
-        self._load = lambda: Node(load(self.config))
         self.resume(0)
+
+    def reset_after(self, wait_ms: int) -> None:
+        """Wait, then reset: what a failed program does."""
+        self._resetting = True
+        self._wait(self.local_us() + wait_ms * 1000, protocol.WAKE_STDIN)
 
     def resume(self, flags: int) -> None:
         port = self._port
         assert port is not None
         self.outcome = None
-        if self._window_ms > 0:
+        if self._resetting:
+            self.outcome = protocol.Message(protocol.RESET, 0, bytes((protocol.HARD,)))
+        elif self._window_ms > 0:
             self._window_ms -= BOOT_STEP_MS
             self._wait(self.local_us() + BOOT_STEP_MS * 1000, protocol.WAKE_STDIN)
         else:
@@ -206,18 +214,16 @@ class InprocBoard(Board):
         self.host.settled(self)
 
     def _run(self, port: InprocPort) -> None:
+        if self._driver is None:
+            self._driver = Driver(Node(self.config), port, bool(self.config.get("trace")))
         try:
-            if self._driver is None:
-                self._driver = Driver(self._load(), port, bool(self.config.get("trace")))
+            if not self._driver.booted:
                 self._driver.boot()
             while self.outcome is None:
                 event = self._next_event(port, self._driver)
                 if event is not None:
                     self._driver.handle(event)
         except Exception as error:  # what run.main does on a board
-            if self._driver is None:
-                raise
-            self.outcome = None
             self._driver.fail(error)
 
     def _next_event(self, port: InprocPort, driver: Driver) -> tuple[Any, ...] | None:
@@ -239,7 +245,7 @@ class InprocBoard(Board):
         if kind != LIGHT and port.radio_on and self.frames:
             _mac, frame, rssi = self.frames.pop(0)
             return PACKET, port.now_ms(), frame, rssi
-        watchdog_ms = self.config.get("watchdog_ms", WATCHDOG_MS)
+        watchdog_ms = self.table.get("watchdog_ms", WATCHDOG_MS)
         left_ms = min(left_ms, watchdog_ms // 2 if watchdog_ms else WAIT_MAX_MS)
         flags = protocol.LIGHT if kind == LIGHT else protocol.WAKE_STDIN
         if kind != LIGHT and port.radio_on:
