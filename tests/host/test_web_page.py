@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from qres_host.view import View
 from qres_host.web import ServerHandle, start_server
 from web_fake_view import FakeView, mac_of
 
@@ -245,6 +246,25 @@ def test_lost_connection_is_said_and_mended(browser: Any) -> None:
     stage.close()
     # Chromium logs each refused reconnection; anything else is a defect.
     assert [line for line in stage.trouble if not re.search("ERR_|Failed to load resource", line)] == []
+
+
+def test_boards_that_have_told_nothing_yet(stage: Stage) -> None:
+    stage.server.stop()
+    real = View()
+    stage.server = start_server(real, 0)
+    page = stage.open()
+    expect(page.locator("h1")).to_have_text("No board has been heard yet.")
+    real.register(MAC, "attic", "scheduled", [{"name": "temp", "unit": "degC", "scale": "0.1"}])
+    row = page.locator("tbody tr")
+    expect(row).to_contain_text("attic")
+    expect(row).to_contain_text("never")
+    expect(row).to_contain_text("Not heard yet")
+    expect(page.locator("h1")).to_have_text("The boards are starting. 1 not heard yet.")
+    row.click()
+    expect(page.locator(".exact")).to_have_text("No sample has arrived yet.")
+    expect(page.locator(".read")).to_have_text("No samples in this window.")
+    page.get_by_role("link", name="Model").click()
+    expect(page.locator(".sub")).to_contain_text("No epoch has ended yet")
 
 
 def test_a_mismatch_is_shouted(stage: Stage) -> None:

@@ -60,7 +60,11 @@ def serve(
     source = _replaying(played, key, db, speed or 0.0) if played else _collecting(devices, key, db, capture)
     # A service manager stops with SIGTERM: end as on Ctrl-C, so that no stored record is lost.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with source as (view, note, failure), start_server(view, port, host=host, info={"note": note}) as running:
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        source as (view, note, failure),
+        start_server(view, port, host=host, info={"note": note}) as running,
+    ):
         click.echo(f"dashboard on {running.url} (Ctrl-C ends it)")
         if not no_browser:
             open_browser(running.url)
@@ -74,9 +78,7 @@ Source = tuple[View, str, Callable[[], QresError | None]]
 
 
 @contextlib.contextmanager
-def _collecting(
-    devices: tuple[str, ...], key: str, db: Path | None, capture: Path | None
-) -> Iterator[Source]:
+def _collecting(devices: tuple[str, ...], key: str, db: Path | None, capture: Path | None) -> Iterator[Source]:
     uris = require(devices)
     view = View(speed=1.0)
     note = f"live from {uris[0] if len(uris) == 1 else f'{len(uris)} ports'}"

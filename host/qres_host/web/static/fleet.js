@@ -10,7 +10,7 @@ const TABLE_ROWS = 64; // beyond this the map shows all, the table the first one
 const RESORT_MS = 4000; // rows that jump twice a second cannot be read
 
 const natural = new Intl.Collator("en", { numeric: true });
-const SEVERITY = { lost: 0, late: 1, awake: 2, asleep: 3, gateway: 4 };
+const SEVERITY = { lost: 0, late: 1, waiting: 1.5, awake: 2, asleep: 3, gateway: 4 };
 
 // Each column: heading, alignment, sort key (ascending unless `down`), and whether its order moves with live data.
 const COLUMNS = [

@@ -34,6 +34,8 @@ export class Live extends EventTarget {
     const now = Date.now();
     const before = this.latest;
     if (!before || before.now_ms !== fleet.now_ms || before.totals.samples !== fleet.totals.samples) this.moved_at = now;
+    // A board that is known but was never heard is neither awake nor lost.
+    for (const board of fleet.boards) if (!board.last_seen_ms && board.state !== "gateway") board.state = "waiting";
     this.latest = fleet;
     this.heard_at = now;
     this.setStatus(now - this.moved_at > IDLE_MS ? "idle" : "live");

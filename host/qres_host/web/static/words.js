@@ -4,7 +4,7 @@ import { coarse, count, percent, plural, share } from "./format.js";
 
 export const REGIMES = ["Calm", "PreStorm", "Storm"];
 export const REGIME_WORDS = { Calm: "Calm", PreStorm: "Pre-storm", Storm: "Storm" };
-export const STATE_WORDS = { awake: "Awake", asleep: "Asleep", late: "Late", lost: "Lost", gateway: "Gateway" };
+export const STATE_WORDS = { awake: "Awake", asleep: "Asleep", late: "Late", lost: "Lost", gateway: "Gateway", waiting: "Not heard yet" };
 
 export const isGateway = (board) => board.state === "gateway" || board.role === "sentinel";
 
@@ -28,13 +28,16 @@ export function headline(fleet) {
   const storm = counts.Storm ?? 0;
   const early = counts.PreStorm ?? 0;
   const parts = [];
-  if (storm) parts.push(`${plural(storm, "board")} in a storm${early ? `, ${early} before one` : ""}.`);
+  if (!boards.some((board) => board.regime)) parts.push("The boards are starting.");
+  else if (storm) parts.push(`${plural(storm, "board")} in a storm${early ? `, ${early} before one` : ""}.`);
   else if (early) parts.push(`${plural(early, "board")} before a storm.`);
   else parts.push("The swarm is calm.");
   const lost = boards.filter((board) => board.state === "lost").length;
   const late = boards.filter((board) => board.state === "late").length;
   const missing = [lost ? `${lost} lost` : "", late ? `${late} late` : ""].filter(Boolean).join(", ");
-  parts.push(missing ? `${missing[0].toUpperCase()}${missing.slice(1)}.` : "Every board is on time.");
+  const waiting = boards.filter((board) => board.state === "waiting").length;
+  if (waiting) parts.push(`${waiting} not heard yet.`);
+  else parts.push(missing ? `${missing[0].toUpperCase()}${missing.slice(1)}.` : "Every board is on time.");
   return parts.join(" ");
 }
 
