@@ -26,7 +26,7 @@ DEFAULTS: "dict[str, Any]" = {
     "sigma": 5,  # a spike deviates by more standard deviations
     "aggregator": "adaptive",
     "faulty_permille": 300,  # share of nodes that may lie
-    "min_gain_permille": 5,  # least accuracy gain that is worth an update
+    "min_gain_permille": 50,  # least accuracy gain that is worth an update
     "max_residual_permille": 950,  # residual error, over persistence, above which an update does not infect
     "cost_permille": 20,  # silence: entropy x reputation must exceed this cost
     "hops": 1,  # above 1: relay others' updates, up to three a round

@@ -80,11 +80,11 @@ class Channel:
         self.last = value
 
     def rice_parameter(self) -> int:
-        """k with n * 2^k nearest above the sum of zigzagged residuals, as in JPEG-LS (ITU-T T.87), 0 to 32."""
+        """The smallest k with n * 2^k >= the sum of |residual|, as in JPEG-LS (ITU-T T.87); 0 to 32."""
         k = 0
-        while self.n << k < 2 * self.total and k < 32:
+        while self.n << k < self.total and k < 32:
             k += 1
-        return k - 1 if k > 1 else k if self.total else 0
+        return k
 
     def expected_class(self) -> int:
         """Bit count of the mean |residual|."""
