@@ -140,7 +140,7 @@ class CaptureReader:
         if not self._segments:
             raise QresError(f"{self.path} holds no capture", "name a folder with .qcap segments")
         # The wall clock (unix ms) at which the capture began.
-        self.started_ms = [started_ms(segment) for segment in self._segments][0]
+        self.started_ms = min(started_ms(segment) for segment in self._segments)
 
     def __iter__(self) -> Iterator[Record]:
         self.damaged_bytes = 0

@@ -17,6 +17,8 @@ from qres_host.errors import FAILURE, OK, USAGE, QresError
 
 # name: (module:attribute, one-line help). The help stands here so that `qres --help` imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "serve": ("qres_host.web.cli:serve", "Show the swarm in the browser."),
+    "virtual": ("qres_host.virtual.cli:virtual", "Run boards without hardware."),
     "monitor": ("qres_host.monitor:monitor", "Watch the boards live in the terminal."),
     "replay": (
         "qres_host.replay:replay",
@@ -26,7 +28,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 EXAMPLE = """\b
 Examples:
-  qres monitor                     watch every board that is plugged in
+  qres virtual start --boards 4    boards without hardware, one port each
+  qres monitor                     watch every board that is present
   qres replay capture/ --db x.db   rebuild the database from what was captured
 """
 

@@ -16,9 +16,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
-from qres_host.capture import CaptureWriter, Record
+from qres_host.capture import CaptureReader, CaptureWriter, Record
 from qres_host.devices import Device, Uri
 from qres_host.errors import QresError
 from qres_host.store import Store
@@ -58,6 +59,7 @@ class Decoder:
         self.view = view
         self.store = store
         self.lines: deque[Line] = deque(maxlen=LINES_KEPT)
+        self.line_count = 0  # of all that came
         self.dropped = 0  # chunks that a full queue kept from being decoded
         self._listen = listen
         self._deframers: dict[str, Deframer] = {}
@@ -73,6 +75,7 @@ class Decoder:
         for item in found:
             if isinstance(item, Event) and item.kind in ("text", "log", "reply"):
                 self.lines.append(Line(record.arrival_ms, record.device, item.kind, item.text))
+                self.line_count += 1
         if self.view is not None:
             self.view.fold(found)
             self.view.set_links(self.counters())
@@ -80,6 +83,11 @@ class Decoder:
             self.store.put(found, wait)
         if self._listen is not None:
             self._listen(found)
+
+    def lines_since(self, number: int) -> list[Line]:
+        """Return the lines after the first `number` ones, as far back as they are kept."""
+        fresh = self.line_count - number
+        return list(self.lines)[-fresh:] if fresh > 0 else []
 
     def counters(self) -> dict[str, int]:
         """Return what was counted: frames, losses and refusals of all ports together."""
@@ -117,7 +125,9 @@ class Collector:
         listen: Callable[[Sequence[Found]], None] | None = None,
     ) -> None:
         self.view = view if view is not None else View()
-        self.devices = [Device(uri) for uri in devices]
+        uris = list(devices)
+        self.devices = [Device(uri) for uri in uris if uri.scheme != "replay"]
+        self._played = [CaptureReader(uri.target) for uri in uris if uri.scheme == "replay"]
         self.error: QresError | None = None
         self.chunks = self.bytes = 0
         self._capture = CaptureWriter(capture_dir) if capture_dir is not None else None
@@ -147,7 +157,9 @@ class Collector:
             except QresError:
                 self.stop()
                 raise
-        for name, body in (("qres-read", self._read_loop), ("qres-decode", self._decode_loop)):
+        bodies = [("qres-read", self._read_loop), ("qres-decode", self._decode_loop)]
+        bodies += [("qres-play", partial(self._play_loop, capture)) for capture in self._played]
+        for name, body in bodies:
             thread = threading.Thread(target=body, name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -229,6 +241,18 @@ class Collector:
                 return
             except queue.Full:
                 continue
+
+    def _play_loop(self, capture: CaptureReader) -> None:
+        """Feed a capture at the pace at which it was taken (times the view's speed)."""
+        started_s, speed = time.monotonic(), self.view.speed or 1.0
+        for record in capture:
+            due_s = started_s + record.arrival_ms / 1000 / speed - time.monotonic()
+            if self._stopping.wait(max(due_s, 0)):
+                return
+            try:
+                self._queue.put_nowait(record)
+            except queue.Full:
+                self.decoder.dropped += 1
 
     def _decode_loop(self) -> None:
         synced_s = time.monotonic()

@@ -70,19 +70,15 @@ def runtime_dir() -> Path:
 
 def find() -> list[Uri]:
     """Return the boards that are present: plugged in by USB, and virtual ones that run."""
-    found = [
-        Uri("serial", port.device) for port in list_ports.comports() if (port.vid, port.pid) == ESPRESSIF_JTAG
-    ]
+    found = [Uri("serial", port.device) for port in list_ports.comports() if (port.vid, port.pid) == ESPRESSIF_JTAG]
     folder = runtime_dir()
     if folder.is_dir():
-        found += [
-            Uri("virtual", link.name) for link in folder.iterdir() if link.is_symlink() and link.exists()
-        ]
+        found += [Uri("virtual", link.name) for link in folder.iterdir() if link.is_symlink() and link.exists()]
     return sorted(found)
 
 
 def require(names: tuple[str, ...] | list[str]) -> list[Uri]:
-    """Return the named devices, or all that are present. Raises QresError (no device) when none is."""
+    """Return the named devices, or all that are present. Raises QresError (no device) when one is not there."""
     uris = [parse_uri(name) for name in names] if names else find()
     if not uris:
         raise QresError(
@@ -90,7 +86,15 @@ def require(names: tuple[str, ...] | list[str]) -> list[Uri]:
             "plug one in, name its port, or start virtual boards with `qres demo`",
             NO_DEVICE,
         )
+    for path in (port_path(uri) for uri in uris if uri.scheme in ("serial", "virtual")):
+        if not os.path.exists(path):
+            raise _open_error(path, FileNotFoundError(errno.ENOENT, "no such port"))
     return uris
+
+
+def port_path(uri: Uri) -> str:
+    """Return the path of a serial or virtual device."""
+    return str(runtime_dir() / uri.target) if uri.scheme == "virtual" else uri.target
 
 
 class Device:
@@ -182,14 +186,12 @@ class Device:
         self._retry_s = min(self._retry_s * 2, LAST_RETRY_S)
 
     def _path(self) -> str:
-        if self.uri.scheme == "virtual":
-            return str(runtime_dir() / self.uri.target)
         if self._usb_serial:
             # A chip that woke from deep sleep may come back under another name: follow its own number.
             for port in list_ports.comports():
                 if port.serial_number == self._usb_serial:
                     return str(port.device)
-        return self.uri.target
+        return port_path(self.uri)
 
 
 def _usb_serial_of(uri: Uri) -> str:
@@ -237,9 +239,7 @@ def _make_raw(fd: int) -> None:
 def _open_error(path: str, error: Exception) -> QresError:
     code = error.args[0] if error.args else 0
     if code in (errno.EBUSY, errno.EAGAIN, errno.EWOULDBLOCK):
-        return QresError(
-            f"{path} is busy", "close the program that holds it (qres, mpremote, tio)", NO_DEVICE
-        )
+        return QresError(f"{path} is busy", "close the program that holds it (qres, mpremote, tio)", NO_DEVICE)
     if code in (errno.EACCES, errno.EPERM):
         return QresError(
             f"no permission to open {path}",

@@ -9,44 +9,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
-
 from qres import trace
 from qres.config import ConfigError
 from qres.events import BOOT
 from qres.node import Node
 from qres.snapshot import SnapshotError
+
 from qres_host.capture import SUFFIX, CaptureReader
 from qres_host.collector import Decoder
 from qres_host.errors import FAILURE, OK, PARTIAL, USAGE, QresError
+from qres_host.keys import KEY_VARIABLE as KEY_VARIABLE
+from qres_host.keys import find_key as find_key
+from qres_host.keys import parse_key as parse_key
 from qres_host.store import Store
 from qres_host.view import View
-
-KEY_VARIABLE = "QRES_SWARM_KEY"
-
-
-def parse_key(text: str) -> bytes:
-    """Return the swarm key, 32 bytes: 64 hex digits, or a board's config.json that holds it."""
-    if text.endswith(".json") or "/" in text:
-        try:
-            text = str(json.loads(Path(text).read_text()).get("swarm_key", ""))
-        except (OSError, ValueError, AttributeError) as error:
-            raise QresError(f"no swarm key in {text}", "name the config.json of a board", USAGE) from error
-    try:
-        key = bytes.fromhex(text)
-    except ValueError:
-        key = b""
-    if len(key) != 32:
-        remedy = f"give 64 hex digits or a board's config.json as --key, or in {KEY_VARIABLE}"
-        raise QresError("a swarm key is missing or malformed", remedy, USAGE)
-    return key
-
-
-def find_key(given: str, near: Path) -> bytes:
-    """Return the key that was given, else the one beside the capture (`config.json`)."""
-    beside = (near if near.is_dir() else near.parent) / "config.json"
-    if not given and beside.is_file():
-        return parse_key(str(beside))
-    return parse_key(given)
 
 
 def replay_capture(
@@ -57,9 +33,7 @@ def replay_capture(
     `speed` times real time, 0 as fast as possible. Raises QresError for a file that is no capture.
     """
     if db is not None and db.exists():
-        raise QresError(
-            f"{db} exists already", "remove it, or name a new file: replaying makes a database anew"
-        )
+        raise QresError(f"{db} exists already", "remove it, or name a new file: replaying makes a database anew")
     reader = CaptureReader(path)
     view = view if view is not None else View()
     store = Store(db, reader.started_ms) if db is not None else None
@@ -104,9 +78,7 @@ def replay_trace(path: Path, config: dict[str, Any] | None = None) -> tuple[int,
     try:
         node = Node(config)
     except ConfigError as error:
-        raise QresError(
-            f"the configuration is not usable: {error}", "give the board's own config.json"
-        ) from error
+        raise QresError(f"the configuration is not usable: {error}", "give the board's own config.json") from error
     steps, blob, restored = 0, b"", False
     for number, line in lines:
         try:
@@ -136,9 +108,7 @@ def _restore(node: Node, blob: bytes, where: str) -> None:
     try:
         node.restore(blob)
     except SnapshotError as error:
-        raise QresError(
-            f"{where}: a snapshot that does not fit", f"{error}; is it this board's config?"
-        ) from error
+        raise QresError(f"{where}: a snapshot that does not fit", f"{error}; is it this board's config?") from error
 
 
 def _lines(path: Path) -> list[tuple[int, bytes]]:
@@ -179,16 +149,10 @@ Examples:
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--db", type=click.Path(path_type=Path), help="Build this database from the capture.")
 @click.option("--key", default="", envvar=KEY_VARIABLE, help="Swarm key: 64 hex digits or a config.json.")
-@click.option(
-    "--config", "config_path", type=click.Path(path_type=Path), help="A trace's board: its config.json."
-)
-@click.option(
-    "--speed", type=click.FloatRange(min=0), default=0, help="Times real time; 0: as fast as possible."
-)
+@click.option("--config", "config_path", type=click.Path(path_type=Path), help="A trace's board: its config.json.")
+@click.option("--speed", type=click.FloatRange(min=0), default=0, help="Times real time; 0: as fast as possible.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def replay(
-    path: Path, db: Path | None, key: str, config_path: Path | None, speed: float, as_json: bool
-) -> int:
+def replay(path: Path, db: Path | None, key: str, config_path: Path | None, speed: float, as_json: bool) -> int:
     """Replay PATH: a capture (folder or .qcap segment), or a board's trace (.jsonl).
 
     A trace is repeated step by step; the exit code is 1 when any bit differs. A capture with a damaged

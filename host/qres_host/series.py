@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from qres.regime import NAMES as REGIME_NAMES
@@ -9,9 +10,7 @@ from qres.regime import NAMES as REGIME_NAMES
 from qres_host.history import GAPS_SHOWN, History, Sample
 
 
-def series(
-    history: History, channel: int, start_ms: int | None, end_ms: int | None, max_points: int
-) -> dict[str, Any]:
+def series(history: History, channel: int, start_ms: int | None, end_ms: int | None, max_points: int) -> dict[str, Any]:
     """Return at most about `max_points` points of a channel between two swarm times (None: all in memory).
 
     When there are more, each group of samples gives its lowest and its highest: peaks and spikes never vanish
@@ -76,7 +75,7 @@ def _bands(samples: list[Sample], period_ms: int) -> list[list[int | str]]:
 def _gaps(samples: list[Sample], period_ms: int) -> list[list[int]]:
     """Return [from, to] of the first samples that are missing between others, in swarm time."""
     found = []
-    for a, b in zip(samples, samples[1:], strict=False):
+    for a, b in pairwise(samples):
         if b.at != a.at + 1:
             found.append([(a.at + 1) * period_ms, b.at * period_ms])
     return found[-GAPS_SHOWN:]

@@ -76,9 +76,7 @@ class Store:
     `dropped` (records). The capture has them, and `qres replay` brings them back.
     """
 
-    def __init__(
-        self, path: str | os.PathLike[str], started_ms: int = 0, queue_batches: int = QUEUE_BATCHES
-    ) -> None:
+    def __init__(self, path: str | os.PathLike[str], started_ms: int = 0, queue_batches: int = QUEUE_BATCHES) -> None:
         self.path = Path(path)
         self.dropped = self.written = 0
         self.error = ""
@@ -216,9 +214,7 @@ class _Writer:
     def _load(self, key: ChunkKey) -> dict[int, chunks.Row]:
         if len(self._open) >= 2 * OPEN_CHUNKS:
             self.flush()
-        found = self._database.execute(
-            "SELECT data FROM chunks WHERE node=? AND period_ms=? AND bucket=?", key
-        )
+        found = self._database.execute("SELECT data FROM chunks WHERE node=? AND period_ms=? AND bucket=?", key)
         row = found.fetchone()
         rows = self._open[key] = chunks.unpack(row[0]) if row else {}
         return rows
@@ -270,9 +266,7 @@ def open_database(path: str | os.PathLike[str], started_ms: int = 0) -> sqlite3.
         raise QresError(f"cannot open the database {path}", f"{error}; name another file") from error
     if not empty and version != SCHEMA_VERSION:
         database.close()
-        raise QresError(
-            f"{path} is not a database of this version", "rebuild it with `qres replay CAPTURE --db`"
-        )
+        raise QresError(f"{path} is not a database of this version", "rebuild it with `qres replay CAPTURE --db`")
     return database
 
 

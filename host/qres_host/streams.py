@@ -278,9 +278,7 @@ class Streams:
             self._reject(out, arrival_ms, device, verdict)
             return
         self.accepted += 1
-        record = Packet(
-            arrival_ms, device, swarm_ms, number, session, counter, kind, rssi_dbm, len(frame), node.lost
-        )
+        record = Packet(arrival_ms, device, swarm_ms, number, session, counter, kind, rssi_dbm, len(frame), node.lost)
         out.append(record)
         try:
             self._body(out, record, body)

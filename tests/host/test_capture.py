@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from qres_host.capture import CaptureReader, CaptureWriter, Record, pack_record, segments, started_ms
 from qres_host.errors import QresError
 

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from qres_host import devices
 from qres_host.devices import Device, Uri, parse_uri
 from qres_host.errors import NO_DEVICE, USAGE, QresError
@@ -104,9 +103,7 @@ def test_a_port_is_binary_clean_both_ways() -> None:
     os.close(slave)
 
 
-def test_an_unplugged_port_is_opened_again_when_it_returns(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unplugged_port_is_opened_again_when_it_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QRES_RUNTIME_DIR", str(tmp_path))
     device = Device(parse_uri("virtual://board"))
     assert not device.poll_open() and "no board" in device.reason
@@ -144,7 +141,7 @@ def test_tcp_devices_read_and_write() -> None:
 
 def test_no_board_at_all_exits_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QRES_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setattr(devices.list_ports, "comports", lambda: [])
+    monkeypatch.setattr(devices.list_ports, "comports", list)
     with pytest.raises(QresError, match="no board found") as error:
         devices.require([])
     assert error.value.exit_code == NO_DEVICE

@@ -77,9 +77,7 @@ class Swarm:
         self.epoch += 1
         self.model = Model(len(CHANNELS), 4, [40000 - 64 * self.epoch, 1000, 0, 0, 3 << 12] * len(CHANNELS))
         model = self.model
-        said = packet.Announcement(
-            self.now_ms(), 0, self.epoch, self.boards, model.channels, model.order, model.packed
-        )
+        said = packet.Announcement(self.now_ms(), 0, self.epoch, self.boards, model.channels, model.order, model.packed)
         return self.radio(self.frame(self.boards, packet.MODEL, said.pack(1)), rssi=0)
 
     def data(self, board: int, steps: int, model: Model | None = None) -> bytes:
@@ -91,9 +89,7 @@ class Swarm:
 
     def telemetry(self, board: int, **over: int | bytes) -> bytes:
         """Return the radio frame with a board's telemetry."""
-        values: dict[str, int | bytes] = {
-            field[0]: (0 if field[1] == "uint" else b"") for field in telemetry.FIELDS
-        }
+        values: dict[str, int | bytes] = {field[0]: (0 if field[1] == "uint" else b"") for field in telemetry.FIELDS}
         values.update(
             mac=mac_of(board),
             battery_permille=900 - board,
@@ -101,7 +97,7 @@ class Swarm:
             awake_ms=50_000,
             next_wake_s=14_400,
         )
-        values.update(model=self.model.hash, epoch=self.epoch, **over)
+        values.update({"model": self.model.hash, "epoch": self.epoch, **over})
         return self.frame(board, packet.TELEMETRY, telemetry.pack(values))
 
     def peers(self) -> bytes:
