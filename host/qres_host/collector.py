@@ -74,8 +74,9 @@ class Decoder:
         found = self.streams.feed(record.arrival_ms, record.device, items)
         for item in found:
             if isinstance(item, Event) and item.kind in ("text", "log", "reply"):
-                self.lines.append(Line(record.arrival_ms, record.device, item.kind, item.text))
-                self.line_count += 1
+                for text in item.text.splitlines():
+                    self.lines.append(Line(record.arrival_ms, record.device, item.kind, text))
+                    self.line_count += 1
         if self.view is not None:
             self.view.fold(found)
             self.view.set_links(self.counters())

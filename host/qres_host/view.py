@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -18,6 +18,8 @@ from qres_host.streams import Event, Found, Model, Packet, Rejected, Samples, Te
 
 EPOCHS_KEPT = 512
 EPOCHS_RECENT = 3  # a board that missed more rounds no longer agrees
+CLOCK_SET_MS = 7 * 86_400_000  # a jump of the gateway's clock beyond this is no passing of time
+PACE_MS = 10_000  # of arrivals, from which the pace of simulated time is told
 LINK_COUNTERS = ("serial_gaps", "serial_bad", "dropped")
 
 
@@ -47,7 +49,7 @@ class View:
     """The picture of one swarm; every method may be called from any thread.
 
     `clock` tells swarm time now (unix ms) where somebody knows it, such as a simulation; else it runs on from
-    the newest frame at `speed` times real time. `version` grows with each change.
+    the newest frame at `speed` times real time, or at the pace of the last seconds when that is not told. `version` grows with each change.
     """
 
     def __init__(self, speed: float | None = None, clock: Callable[[], int] | None = None) -> None:
@@ -59,6 +61,7 @@ class View:
         self._epochs: OrderedDict[int, _Epoch] = OrderedDict()
         self._swarm_ms = 0
         self._heard_at_s = time.monotonic()
+        self._ticks: deque[tuple[int, int]] = deque()  # (arrival, swarm time) of the last seconds
         self._links: dict[str, int] = dict.fromkeys(LINK_COUNTERS, 0)
         self._rejected: Counter[str] = Counter()
         self._model: Model | None = None
@@ -112,7 +115,7 @@ class View:
             if self._frozen or not self._swarm_ms:
                 return self._swarm_ms
             elapsed_s = time.monotonic() - self._heard_at_s
-            return self._swarm_ms + int(elapsed_s * 1000 * (self.speed or 1.0))
+            return self._swarm_ms + int(elapsed_s * 1000 * self._pace())
 
     def fleet(self) -> dict[str, Any]:
         """Return every board in short form, totals, and the state of the swarm; JSON-ready."""
@@ -206,8 +209,7 @@ class View:
             board.adopt(self._layout)
         elif isinstance(record, Packet):
             self._board(record.node).packet(record)
-            if record.swarm_ms > self._swarm_ms:
-                self._swarm_ms, self._heard_at_s = record.swarm_ms, time.monotonic()
+            self._tick(record.arrival_ms, record.swarm_ms)
         elif isinstance(record, Telemetry):
             self._telemetry(record)
         elif isinstance(record, Model):
@@ -216,6 +218,27 @@ class View:
             self._rejected[record.reason] += 1
         elif isinstance(record, Event):
             self._event(record)
+
+    def _tick(self, arrival_ms: int, swarm_ms: int) -> None:
+        """Follow the gateways' clock: forward always, backward only when somebody set it."""
+        behind_ms = self._swarm_ms - swarm_ms
+        if abs(behind_ms) > CLOCK_SET_MS:
+            self._ticks.clear()
+        elif behind_ms >= 0:
+            return
+        self._swarm_ms, self._heard_at_s = swarm_ms, time.monotonic()
+        self._ticks.append((arrival_ms, swarm_ms))
+        while arrival_ms - self._ticks[0][0] > PACE_MS and len(self._ticks) > 2:
+            self._ticks.popleft()
+
+    def _pace(self) -> float:
+        """Return how fast swarm time runs: the speed that was told, else what the last seconds showed."""
+        if self.speed:
+            return self.speed
+        if len(self._ticks) < 2:
+            return 1.0
+        (a0, s0), (a1, s1) = self._ticks[0], self._ticks[-1]
+        return max((s1 - s0) / (a1 - a0), 1.0) if a1 - a0 >= PACE_MS // 10 else 1.0
 
     def _board(self, node: int) -> History:
         board = self._boards.get(node)
