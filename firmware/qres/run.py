@@ -7,9 +7,25 @@ The same Driver runs on the chip and in the simulator, so both give the same tra
 
 from qres.compat import const
 from qres.events import (
-    BOOT, DEEP_SLEEP, IDLE, POWER, POWER_ON, RADIO, REPLY, REPORT, RTC, SAMPLE, SAVE, SEND, SENSE,
-    SENT, SLEEP, WIRE_LOG, WIRE_REPLY, WIRE_TRACE,
-)  # fmt: skip
+    BOOT,
+    DEEP_SLEEP,
+    IDLE,
+    POWER,
+    POWER_ON,
+    RADIO,
+    REPLY,
+    REPORT,
+    RTC,
+    SAMPLE,
+    SAVE,
+    SEND,
+    SENSE,
+    SENT,
+    SLEEP,
+    WIRE_LOG,
+    WIRE_REPLY,
+    WIRE_TRACE,
+)
 from qres.snapshot import Slots, SnapshotError
 
 if False:
