@@ -86,7 +86,7 @@ def bfp_pack(values: list[int]) -> bytes:
 
 def bfp_unpack(data: bytes, count: int, at: int = 0) -> list[int]:
     """The `count` values that bfp_pack wrote at offset `at`; FixedError when they are not there."""
-    if len(data) < at + 1 + 2 * count or data[at] > 16:
+    if len(data) < at + 1 + 2 * count or data[at] > 17:
         raise FixedError("no BFP-16 block")
     e = data[at]
     out = []

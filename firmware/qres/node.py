@@ -34,9 +34,11 @@ class Node:
 
     def __init__(self, config: "dict[str, Any]") -> None:
         """`config` as docs/start.md describes it; ConfigError when it cannot be used."""
-        from qres.config import load
+        if "key" not in config:  # not yet loaded
+            from qres.config import load
 
-        self.cfg = load(config)
+            config = load(config)
+        self.cfg = config
         self.sentinel = self.cfg["role"] == "sentinel"
         self.senses = bool(self.cfg.get("sensors"))
         self._parts()
@@ -116,7 +118,7 @@ class Node:
         self.link.start(self.mac, session, resumed)
         self.radio = 0
         self.rest = ev.IDLE
-        if resumed and self.clock.stratum != UNSYNCED:
+        if resumed and self.agenda.items:
             return
         self.rng = Rng(seed ^ self.link.me)
         self.started_ms = self.last_ms = now
@@ -339,9 +341,7 @@ class Node:
 
     def restore(self, blob: bytes) -> None:
         """Become what `blob` says; SnapshotError, with nothing changed, when it is damaged or of another shape."""
-        fresh = Node.__new__(Node)
-        fresh.cfg, fresh.sentinel, fresh.senses = self.cfg, self.sentinel, self.senses
-        fresh._parts()
+        fresh = Node(self.cfg)
         try:
             data = Reader(blob)
             if data.uint() != self.cfg["model_key"]:

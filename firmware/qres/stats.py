@@ -55,7 +55,7 @@ class Welford:
         return v if v > 0 else 0
 
     def deviation_q8(self, x: int) -> int:
-        """|x - mean| in standard deviations, Q8, at most 2^20; a variance below one unit counts as one unit."""
+        """|x - mean| in standard deviations, Q8; a variance below one unit counts as one unit."""
         n = self.n
         if n < 2:
             return 0
@@ -64,7 +64,4 @@ class Welford:
         if spread < floor:
             spread = floor
         d = n * (x - self.x0) - self.s
-        ratio = ((d * d * (n - 1)) << 16) // (n * spread)
-        if ratio >= 1 << 40:
-            return 1 << 20
-        return isqrt(ratio)
+        return isqrt(((d * d * (n - 1)) << 16) // (n * spread))

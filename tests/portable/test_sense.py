@@ -1,0 +1,226 @@
+"""detect, regime, energy, wake, reputation: what a node makes of its signal, its battery and its peers."""
+
+from support import below, raises, xorshift
+
+from qres import energy, regime, reputation, wake
+from qres.config import POWER
+from qres.detect import Detector
+from qres.fixed import ONE
+from qres.regime import CALM, PRESTORM, STORM, Machine
+
+
+def states(profile, entropies):
+    machine = Machine(profile)
+    return [machine.push(e) for e in entropies]
+
+
+def test_detector_flags_what_deviates_and_stays_quiet_on_noise():
+    source = xorshift(8)
+    d = Detector(5, 0)
+    spikes = 0
+    for _ in range(3000):
+        spikes += d.push(below(source, 41) + below(source, 41) - 40)[1]
+    assert spikes == 0
+    entropy, spike = d.push(400)
+    assert spike == 1 and entropy == ONE
+    entropy, spike = d.push(3)
+    assert spike == 0 and entropy < ONE // 4
+
+
+def test_an_outlier_does_not_blind_the_detector():
+    d = Detector(5, 0)
+    source = xorshift(8)
+    for _ in range(100):
+        d.push(below(source, 21) - 10)
+    assert [d.push(1 << 30)[1] for _ in range(3)][0] == 1
+    for _ in range(30):
+        d.push(below(source, 21) - 10)
+    assert d.push(5000)[1] == 1
+
+
+def test_a_constant_signal_is_calm_for_ever():
+    d, machine = Detector(5, 0), Machine("default")
+    for _ in range(500):
+        entropy, spike = d.push(0)
+        assert (entropy, spike) == (0, 0)
+        assert machine.push(entropy) == CALM
+
+
+def test_seed_entropy_is_residual_over_range():
+    d = Detector(5, 1000)
+    assert [d.push(r)[0] for r in (0, 250, -250, 1000, 5000)] == [0, ONE // 4, ONE // 4, ONE, ONE]
+
+
+def test_a_single_spike_never_leaves_calm():
+    for background in (0, ONE // 10, 19000):
+        for height in (ONE // 2, ONE):
+            line = [background] * 20 + [height] + [background] * 20
+            assert set(states("default", line)) == {CALM}
+
+
+def test_a_burst_of_five_is_storm_within_five():
+    line = states("default", [0] * 30 + [ONE] * 5)
+    assert line[30:] == [CALM, PRESTORM, PRESTORM, PRESTORM, STORM]
+
+
+def test_ramps_are_seen():
+    for length in (4, 16, 64):
+        ramp = [ONE * (i + 1) // length for i in range(length)] + [ONE] * 3
+        assert STORM in states("default", [0] * 10 + ramp), length
+
+
+def test_storm_lasts_at_least_fifty_samples_and_ends():
+    line = states("default", [0] * 5 + [ONE] * 5 + [0] * 80)
+    first = line.index(STORM)
+    last = len(line) - 1 - line[::-1].index(STORM)
+    assert last - first + 1 == regime.T_MIN and line[-1] == CALM
+    again = states("default", [0] * 5 + [ONE] * 70 + [0] * 20)
+    assert again[75:].index(CALM) == 6  # smoothed < 0.30 from the third quiet sample on, five times
+
+
+def test_a_false_alarm_returns_to_calm():
+    assert states("default", [0] * 5 + [ONE] * 2 + [0] * 10)[-1] == CALM
+    hover = [0] * 5 + [ONE] * 2 + [25000] * 60  # neither high nor settled: it expires
+    line = states("default", hover)
+    assert line[6] == PRESTORM and line[-1] == CALM
+    assert line[6:].index(CALM) == regime.T_MIN
+
+
+def test_the_seed_profile_has_its_own_golden_trace():
+    e = [0, 0, 0, ONE, ONE, ONE, ONE, ONE] + [0] * 60
+    assert states("seed", e)[:9] == [0, 0, 0, 0, 1, 1, 1, 2, 2]
+    assert states("seed", [0, 0, 0, ONE, 0, 0, 0, 0]) == [0, 0, 0, 0, 1, 1, 0, 0]
+
+
+def test_consensus_gate():
+    high = regime.VOTE_REPUTATION
+    assert not regime.gate_opens([(1, ONE), (2, ONE)])
+    assert not regime.gate_opens([(1, ONE), (1, ONE), (1, high)])  # one voter, three times
+    assert not regime.gate_opens([(1, ONE), (2, ONE), (3, high - 1)])
+    assert regime.gate_opens([(1, ONE), (2, ONE), (3, high)])
+
+
+def test_pool_accounts_in_microjoules_and_caps_with_hysteresis():
+    pool = energy.Pool(POWER, 1000000)
+    pool.spend_time("radio", 1000)
+    assert pool.level_uj == 1000000 - POWER["radio_uw"] and pool.permille() == 736
+    pool.measured(99)
+    assert pool.capped == 1
+    pool.measured(149)
+    assert pool.capped == 1
+    pool.measured(150)
+    assert pool.capped == 0
+    pool.spend(10**12)
+    assert pool.level_uj == 0 and pool.spent_uj > 10**12
+
+
+def test_silence():
+    s = energy.Silence()
+    assert s.allows(ONE, ONE, ONE // 2, 500)  # useful enough
+    assert not s.allows(100, ONE, ONE // 2, 500)  # not useful, not rich
+    assert s.allows(0, ONE, ONE // 2, 900)  # rich
+    assert not s.allows(ONE, ONE, 0, 149)  # below the reserve
+    for _ in range(100):
+        s.push(0, CALM)
+    assert s.state == energy.DEEP_SILENCE
+    beats = 0
+    for _ in range(200):
+        s.push(0, CALM)
+        beats += s.allows(ONE, ONE, 0, 900)
+    assert beats == 4  # one in fifty
+    s.push(ONE, STORM)
+    assert s.state == energy.ALERT and s.allows(0, 0, ONE, 301) and not s.allows(0, 0, ONE, 300)
+
+
+def test_clock_learns_offset_and_drift():
+    clock = wake.Clock()
+    t = 5000000
+    local = 0
+    assert clock.hear(local, t, 0) and clock.swarm(0) == t and clock.stratum == 1
+    for _ in range(6):  # the own clock is 200 ppm slow
+        local += 14400000 - 2880
+        t += 14400000
+        clock.hear(local, t, 0)
+    assert clock.swarm(local + 14400000 - 2880) - (t + 14400000) in range(-3, 4)
+    assert clock.error_ms < 4
+    for ahead in (1, 999, 14400000):
+        due = t + ahead
+        at = clock.local(due)
+        assert clock.swarm(at) >= due > clock.swarm(at - 1)
+
+
+def test_clock_believes_only_those_nearer_to_the_reference():
+    clock = wake.Clock()
+    assert not clock.hear(0, 99, wake.UNSYNCED)
+    assert clock.hear(0, 1000, 3) and clock.stratum == 4
+    assert not clock.hear(10, 5000, 4)
+    assert clock.hear(10, 1010, 1) and clock.stratum == 2
+
+
+def test_intervals_and_slots_nest():
+    base = 14400000
+    assert wake.interval_ms(base, ONE * 9 // 10, False) // 1000 == 13679  # 0.95 x base
+    assert wake.interval_ms(base, ONE // 5, False) // 1000 == 8639  # 0.60 x base
+    assert wake.interval_ms(base, ONE * 9 // 10, True) == base
+    assert wake.interval_ms(base, ONE // 5, True) == base >> 1
+    for now in (0, 1, base - 1, base, 12345678901):
+        long = wake.next_slot_ms(now, base)
+        assert long > now and long % base == 0
+        assert wake.next_slot_ms(now, base >> 1) <= long
+
+
+def test_queue_drops_the_oldest_and_counts():
+    q = wake.Queue(3)
+    for i in range(5):
+        q.put(1, bytes([i]))
+    assert q.dropped == 2 and [p for _, p in q.items] == [b"\x02", b"\x03", b"\x04"]
+    q.shrink(8)
+    assert len(q.items) == 2 and q.dropped == 3
+    assert len(q.take()) == 2 and q.items == []
+
+
+def test_influence_is_capped_and_zero_below_the_floor():
+    for peers in (5, 30, 100):
+        last = 0
+        for rep in range(0, ONE + 1, 1024):
+            w = reputation.influence(rep, peers)
+            assert w >= last and w <= reputation.CAP
+            assert (w == 0) == (rep < reputation.FLOOR)
+            last = w
+    half = ONE // 2
+    assert [reputation.influence(half, n) for n in (10, 30)] == [ONE // 4, ONE // 8]
+    assert abs(reputation.influence(half, 60) - 5792) < 2  # 0.5 ^ 3.5
+
+
+def test_reputation_stays_within_its_bounds():
+    t = reputation.Table(4)
+    t.know(1, 0)
+    for _ in range(100):
+        t.change(1, reputation.VALID)
+    assert t.get(1) == ONE
+    for _ in range(100):
+        t.change(1, reputation.FAILED)
+    assert t.get(1) == 0 and t.get(99) == reputation.START
+
+
+def test_configuration_errors_name_the_key():
+    from qres import config
+
+    good = {"swarm_key": "00" * 32, "channels": [{"name": "t"}]}
+    cfg = config.load(good)
+    assert cfg["key"] == bytes(32) and cfg["channels"][0]["scale"] == "1" and "key" not in good
+    for key, value in (
+        ("period_ms", 1),
+        ("period_ms", "x"),
+        ("role", "boss"),
+        ("swarm_key", "12"),
+        ("swarm_key", "zz" * 32),
+        ("channels", []),
+        ("channels", [{"name": 'a"b'}]),
+        ("base_ms", [1, 2]),
+        ("power", {"sleep_uw": -1}),
+        ("nonsense", 1),
+    ):
+        bad = dict(good)
+        bad[key] = value
+        assert key in str(raises(config.ConfigError, config.load, bad)), key
