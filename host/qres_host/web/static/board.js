@@ -22,6 +22,9 @@ export function spansFor(period_ms) {
   return { offered, span: good[0] };
 }
 
+// Telemetry that the page shows already, in words.
+const ELSEWHERE = new Set(["mac", "role", "regime", "silence", "model", "battery_permille", "battery_mv"]);
+
 const FACTS = [
   ["Last heard", (b, f) => ago(b.last_seen_ms, f.now_ms)],
   ["Next wake", (b, f) => (isGateway(b) ? "always on" : b.next_wake_ms > f.now_ms ? `in ${duration(b.next_wake_ms - f.now_ms)}` : b.next_wake_ms ? `was due ${ago(b.next_wake_ms, f.now_ms)}` : NONE)],
@@ -205,7 +208,7 @@ export function mountBoard(main, live, target) {
     if (names === channels.map((c) => c.name).join()) return;
     channels = next;
     if (state.channel >= channels.length) state.channel = 0;
-    const tabs = channels.map((c, at) => el("button", { type: "button", role: "tab", class: "tab", text: c.name, on: { click: () => choose(at), keydown: arrow } }));
+    const tabs = channels.map((c, at) => el("button", { type: "button", role: "tab", class: "tab", text: c.name.replaceAll("_", " "), on: { click: () => choose(at), keydown: arrow } }));
     ui.tabs.replaceChildren(...tabs);
     markTabs();
   }
@@ -232,7 +235,7 @@ export function mountBoard(main, live, target) {
   }
 
   function showTelemetry(fields) {
-    const entries = Object.entries(fields).filter(([, value]) => typeof value !== "object" || Array.isArray(value));
+    const entries = Object.entries(fields).filter(([name, value]) => !ELSEWHERE.has(name) && (typeof value !== "object" || Array.isArray(value)));
     ui.none.hidden = entries.length > 0;
     for (const [name, value] of entries) ui.telemetry.set(...telemetry(name, value));
   }

@@ -36,7 +36,7 @@ const FIGURES = [
   { id: "asleep", label: "Time asleep", of: (t, f) => [asleepShare(f.boards), "mean over boards"] },
 ];
 
-const insteadOf = (air, reference) => (reference ? `${bytes(air)} instead of ${bytes(reference)}` : "nothing sent yet");
+const insteadOf = (air, reference) => (reference ? `${bytes(air)} instead of ${bytes(reference)}` : "no sample yet");
 
 function asleepShare(boards) {
   const sleepers = boards.filter((b) => !isGateway(b) && known(b.asleep_permille));

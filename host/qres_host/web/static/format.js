@@ -40,7 +40,7 @@ export const reputation = (permille, digits = 2) => (known(permille) ? (permille
 export function share(part, all, digits = 1) {
   if (!all) return NONE;
   const value = (100 * part) / all;
-  let text = value.toFixed(digits);
+  let text = value.toFixed(value <= -100 ? 0 : digits);
   if (part > 0 && Number(text) === 0) text = `<${(10 ** -digits).toFixed(digits)}`;
   if (part < all && Number(text) >= 100) text = (100 - 10 ** -digits).toFixed(digits);
   return `${text.replace("-", "−")} %`;
@@ -104,9 +104,10 @@ export function telemetry(name, value) {
   if (name.endsWith("_permille")) return [label("_permille"), value < 0 ? NONE : percent(value, 1)];
   if (name.endsWith("_bytes")) return [label("_bytes"), bytes(value)];
   if (name.endsWith("_uj")) return [label("_uj"), `${(value / 1e6).toFixed(2)} J`];
+  if (name.endsWith("_mj")) return [label("_mj"), `${(value / 1e3).toFixed(1)} J`];
   if (name.endsWith("_uw")) return [label("_uw"), `${(value / 1e3).toFixed(2)} mW`];
   if (name.endsWith("_ua")) return [label("_ua"), `${count(value)} µA`];
-  if (name.endsWith("_mv")) return [label("_mv"), value < 0 ? NONE : `${count(value)} mV`];
+  if (name.endsWith("_mv")) return [`${label("_mv")} voltage`, value <= 0 ? NONE : `${count(value)} mV`];
   if (name.endsWith("_ms")) return [label("_ms"), value > 1e12 ? stamp(value) : duration(value)];
   if (name.endsWith("_s")) return [label("_s"), duration(value * 1000)];
   if (name.endsWith("_ppm")) return [label("_ppm"), `${value} ppm`];

@@ -7,13 +7,23 @@ import { count, NONE, percent, plural } from "./format.js";
 const EPOCHS_LISTED = 12;
 const ONE_Q16 = 65536; // weights are fixed-point with 16 fractional bits
 
-function weightRow(index) {
+/** The names of the weights: by channel and lag where they divide evenly among the swarm's channels. */
+function weightNames(weights, fleet) {
+  const channels = fleet.boards.find((b) => b.channels?.length)?.channels ?? [];
+  const lags = weights / channels.length;
+  const even = channels.length && Number.isInteger(lags);
+  return Array.from({ length: weights }, (_, at) => (even ? `${channels[Math.floor(at / lags)].name.replaceAll("_", " ")} ${(at % lags) + 1}` : `w${at + 1}`));
+}
+
+function weightRow() {
   const bar = el("i");
+  const name = el("span", { class: "w-name num" });
   const value = el("span", { class: "num w-value" });
-  const node = el("div", { class: "weight" }, el("span", { class: "w-name num", text: `w${index}` }), el("span", { class: "w-track", "aria-hidden": "true" }, bar), value);
+  const node = el("div", { class: "weight" }, name, el("span", { class: "w-track", "aria-hidden": "true" }, bar), value);
   return {
     node,
-    set(weight, largest) {
+    set(weight, largest, text) {
+      setText(name, text);
       const part = (50 * Math.abs(weight)) / (largest || 1);
       bar.style.setProperty("width", `${part}%`);
       bar.style.setProperty("left", weight < 0 ? `${50 - part}%` : "50%");
@@ -74,10 +84,16 @@ export function mountModel(main, live) {
     el("section", { class: "intro", "aria-label": "The model now" }, title, sub),
     el(
       "div", { class: "model-grid" },
-      panel("Agreement", "share of boards that hold the epoch's model", chartHost),
-      panel("Weights", "of the swarm's predictor", weights),
-      panel("Epochs", `the latest ${EPOCHS_LISTED}`, table.node),
-      panel("Boards", "and the model that each one holds", holders),
+      el(
+        "div", {},
+        panel("Agreement", "share of boards that hold the epoch's model", chartHost),
+        panel("Epochs", `the latest ${EPOCHS_LISTED}`, table.node),
+      ),
+      el(
+        "div", {},
+        panel("Weights", "of the swarm's predictor, per channel and lag", weights),
+        panel("Boards", "and the model that each one holds", holders),
+      ),
     ),
   );
 
@@ -90,13 +106,14 @@ export function mountModel(main, live) {
     setText(sub, words);
     chart.set(models.history);
     table.set(models.history);
+    const labels = weightNames(models.weights.length, fleet);
     const largest = Math.max(...models.weights.map(Math.abs), 1);
     models.weights.forEach((weight, at) => {
       if (!weightRows[at]) {
-        weightRows[at] = weightRow(at + 1);
+        weightRows[at] = weightRow();
         weights.append(weightRows[at].node);
       }
-      weightRows[at].set(weight, largest);
+      weightRows[at].set(weight, largest, labels[at]);
     });
     for (const holder of models.boards) {
       if (!chips.has(holder.mac)) {
