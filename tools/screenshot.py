@@ -40,13 +40,9 @@ def photograph(given: argparse.Namespace, chromium: str) -> list[str]:
             color_scheme=given.theme,
             device_scale_factor=given.scale,
         )
-        page.on(
-            "console", lambda line: trouble.append(line.text) if line.type in ("error", "warning") else None
-        )
+        page.on("console", lambda line: trouble.append(line.text) if line.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: trouble.append(str(error)))
-        page.on(
-            "request", lambda asked: trouble.append(asked.url) if urlsplit(asked.url).netloc != home else None
-        )
+        page.on("request", lambda asked: trouble.append(asked.url) if urlsplit(asked.url).netloc != home else None)
         page.goto(given.url)
         page.wait_for_selector("h1")
         page.wait_for_timeout(given.wait * 1000)
