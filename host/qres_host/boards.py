@@ -12,7 +12,10 @@ CHANNELS_MAX = 64  # in a HELLO; a swarm has at most 15
 
 
 class Board(NamedTuple):
-    """A board's own words, cleaned. `channels`: dicts of name, unit and scale (a decimal string)."""
+    """A board's own words, cleaned. `channels`: dicts of name, unit and scale (a decimal string).
+
+    `period_ms`, `epoch_ms`: between samples and between learning rounds, 0 when it did not say.
+    """
 
     node: int
     mac: str
@@ -20,6 +23,7 @@ class Board(NamedTuple):
     role: str
     channels: list[dict[str, str]]
     period_ms: int
+    epoch_ms: int
 
 
 def parse_mac(text: str) -> bytes:
@@ -39,15 +43,19 @@ def board_of_hello(event: Event) -> Board | None:
         mac = parse_mac(str(said.get("mac", "")))
     except ValueError:
         return None
-    period_ms = said.get("period_ms")
     return Board(
         node_id(mac),
         mac.hex(":"),
         str(said.get("name", "")),
         str(said.get("role", "")),
         channels_of(said.get("channels")),
-        period_ms if isinstance(period_ms, int) and period_ms > 0 else 0,
+        _positive(said.get("period_ms")),
+        _positive(said.get("epoch_ms")),
     )
+
+
+def _positive(said: Any) -> int:
+    return said if isinstance(said, int) and 0 < said < 1 << 47 else 0
 
 
 def channels_of(said: Any) -> list[dict[str, str]]:

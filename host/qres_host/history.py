@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from qres.config import DEFAULTS
 from qres.energy import SILENCE_NAMES
 from qres.events import ROLES
+from qres.packet import DATA
 from qres.regime import NAMES as REGIME_NAMES
 
 from qres_host.streams import Packet, Samples, Telemetry
@@ -20,8 +20,6 @@ FRAME_OVERHEAD_BYTES = 18  # header and tag of a radio frame
 VALUE_BYTES = 4  # a raw int32
 GRACE_MS = 30_000  # least delay that makes a board late
 AWAKE_MS = 5_000  # a board that was heard so recently has not gone to sleep yet
-_BASE_MS = DEFAULTS["base_ms"]
-_INTERVAL_MS = int(_BASE_MS[0]) if isinstance(_BASE_MS, list) else 0  # before a board has told its own
 
 Truth = Callable[[int], tuple[int | None, ...]]
 
@@ -43,7 +41,7 @@ class History:
     playback): each rebuilt sample is then counted as verified or mismatched.
     """
 
-    def __init__(self, node: int) -> None:
+    def __init__(self, node: int, epoch_ms: int) -> None:
         self.node = node
         self.mac = ""
         self.name = ""
@@ -51,11 +49,12 @@ class History:
         self.channels: list[dict[str, str]] = []
         self.named = True  # somebody told what the channels mean; else they are numbered
         self.truth: Truth | None = None
+        self.epoch_ms = epoch_ms  # between two rounds, in which every board speaks
         self.told: dict[str, int | bytes] = {}
         self.told_at_ms = 0
         self.reputation_permille: int | None = None
         self.last_seen_ms: int | None = None
-        self.packets = self.lost = self.bytes_air = 0
+        self.packets = self.lost = self.bytes_air = self.bytes_data = 0
         self.count = self.spikes = self.verified = self.mismatched = 0
         self.missing = 0
         self.exact = False
@@ -76,6 +75,7 @@ class History:
         self.packets += 1
         self.lost = packet.lost
         self.bytes_air += packet.size
+        self.bytes_data += packet.size if packet.kind == DATA else 0
         self.last_seen_ms = max(packet.swarm_ms, self.last_seen_ms or 0)
 
     def samples(self, samples: Samples) -> None:
@@ -151,19 +151,20 @@ class History:
         return wake_ms
 
     def state(self, now_ms: int) -> str:
-        """Return gateway, awake, asleep, late (past its wake) or lost (past three wakes) at `now_ms`."""
+        """Return gateway, awake, asleep, late (past the wake at which it had to speak) or lost (past three)."""
         if self.role == "sentinel":
             return "gateway"
         last = self.last_seen_ms or 0
         if now_ms - last <= AWAKE_MS:
             return "awake"
+        # A board may wake and have nothing to say, but it speaks in the round at each epoch's boundary.
         wake_ms = self.next_wake_ms
-        interval_ms = wake_ms - self.told_at_ms if wake_ms is not None else _INTERVAL_MS
-        overdue_ms = now_ms - (wake_ms if wake_ms is not None else last + interval_ms)
-        grace_ms = max(GRACE_MS, interval_ms // 10)
+        due_ms = (max(last, self.told_at_ms) // self.epoch_ms + 1) * self.epoch_ms
+        overdue_ms = now_ms - (max(wake_ms, due_ms) if wake_ms is not None else due_ms)
+        grace_ms = max(GRACE_MS, self.epoch_ms // 10)
         if overdue_ms <= grace_ms:
             return "asleep"
-        return "late" if overdue_ms <= 2 * interval_ms + grace_ms else "lost"
+        return "late" if overdue_ms <= 2 * self.epoch_ms + grace_ms else "lost"
 
     def short(self, now_ms: int) -> dict[str, Any]:
         """Return the board's row in the fleet, JSON-ready."""
@@ -186,7 +187,9 @@ class History:
             "packets": self.packets,
             "lost": self.lost,
             "bytes_air": self.bytes_air,
+            "bytes_data": self.bytes_data,
             "bytes_raw": self.bytes_raw,
+            "bytes_every": self.bytes_every,
             "epoch": self.number("epoch"),
             "model_hash": self.model_hash,
             "exact": self.exact,

@@ -48,9 +48,9 @@ def percent(permille: int | None) -> str:
     return _DASH if permille is None else f"{permille / 10:.0f} %"
 
 
-def saved(air: int, raw: int) -> str:
-    """Return the share of raw bytes that were not sent, "-" when nothing was."""
-    return f"{100 - 100 * air / raw:.0f} %" if raw and air else _DASH
+def saved(air: int, every: int) -> str:
+    """Return the share of bytes saved against sending each sample at once, "-" before there is one."""
+    return f"{100 - 100 * air / every:.0f} %" if every and air else _DASH
 
 
 def fleet_table(fleet: dict[str, Any], rows: int, wide: bool) -> Table:
@@ -76,7 +76,7 @@ def fleet_table(fleet: dict[str, Any], rows: int, wide: bool) -> Table:
             percent(b["battery_permille"]),
             seen if seen == _DASH else f"{seen} ago",
             f"{b['samples']:,}",
-            saved(b["bytes_air"], b["bytes_raw"]),
+            saved(b["bytes_air"], b["bytes_every"]),
             f"{100 * b['lost'] / sent:.1f} %" if sent else _DASH,
         )
     return table
@@ -90,7 +90,7 @@ def headline(fleet: dict[str, Any]) -> Text:
         f"swarm {clock}",
         f"epoch {swarm['epoch']}, {percent(swarm['agreement_permille'])} agree",
         f"{t['streams_exact']} of {t['streams']} streams exact",
-        f"saved {saved(t['bytes_air'], t['bytes_raw'])}",
+        f"saved {saved(t['bytes_air'], t['bytes_every'])}",
         f"lost {t['frames_lost']}, refused {t['rejected']}",
     ]
     wrong = t["serial_gaps"] + t["serial_bad"] + t["dropped"] + t["mismatched"]

@@ -134,8 +134,8 @@ def text_lines(summary: dict[str, Any]) -> Iterator[str]:
     yield f"samples    {s['samples']:,} rebuilt, {s['samples_lost']:,} missing"
     yield f"streams    {s['streams_exact']:,} of {s['streams']:,} exact"
     if s["bytes_air"]:
-        ratio = s["bytes_raw"] / s["bytes_air"]
-        yield f"bytes      {s['bytes_air']:,} on the air, {s['bytes_raw']:,} raw ({ratio:.2f}x)"
+        against = f"{s['bytes_raw']:,} as raw int32, {s['bytes_every']:,} sending every sample"
+        yield f"bytes      {s['bytes_air']:,} on the air ({s['bytes_data']:,} with samples), against {against}"
 
 
 EXAMPLE = """\b

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from qres import packet
+from qres.config import DEFAULTS
 from qres.regime import NAMES as REGIME_NAMES
 
 from qres_host.boards import board_of_hello, channels_of, parse_mac
@@ -49,7 +50,8 @@ class View:
     """The picture of one swarm; every method may be called from any thread.
 
     `clock` tells swarm time now (unix ms) where somebody knows it, such as a simulation; else it runs on from
-    the newest frame at `speed` times real time, or at the pace of the last seconds when that is not told. `version` grows with each change.
+    the newest frame at `speed` times real time, or at the pace of the last seconds. `version` grows with each
+    change.
     """
 
     def __init__(self, speed: float | None = None, clock: Callable[[], int] | None = None) -> None:
@@ -66,6 +68,7 @@ class View:
         self._rejected: Counter[str] = Counter()
         self._model: Model | None = None
         self._layout: list[dict[str, str]] = []  # the swarm's channels, as its gateway told them
+        self._epoch_ms = int(str(DEFAULTS["epoch_ms"]))
         self._frozen = False
 
     def register(
@@ -147,8 +150,7 @@ class View:
             if board is None:
                 return None
             told = {k: v.hex() if isinstance(v, bytes) else v for k, v in board.told.items()}
-            truth = {"missing": board.missing, "bytes_every": board.bytes_every}
-            return {**board.short(self.now_ms()), **truth, "telemetry": told}
+            return {**board.short(self.now_ms()), "missing": board.missing, "telemetry": told}
 
     def series(
         self, mac: str, channel: int, start_ms: int | None, end_ms: int | None, max_points: int
@@ -182,7 +184,8 @@ class View:
             return {"epoch": self._common()[0], "history": history, "weights": weights, "boards": boards}
 
     def totals(self) -> dict[str, int]:
-        """Return the sums over all boards and links; `bytes_every` is a frame of its own for each sample."""
+        """Return the sums over all boards and links; `bytes_every` is a frame of its own for each
+        sample, `bytes_data` what the frames with samples took of `bytes_air`."""
         with self._lock:
             boards = list(self._boards.values())
             sensing = [b for b in boards if b.count]
@@ -192,6 +195,7 @@ class View:
                 "frames_lost": sum(b.lost for b in boards),
                 "samples_lost": sum(b.missing for b in boards),
                 "bytes_air": sum(b.bytes_air for b in boards),
+                "bytes_data": sum(b.bytes_data for b in boards),
                 "bytes_raw": sum(b.bytes_raw for b in boards),
                 "bytes_every": sum(b.bytes_every for b in boards),
                 "streams_exact": sum(b.exact and not b.mismatched for b in sensing),
@@ -243,7 +247,7 @@ class View:
     def _board(self, node: int) -> History:
         board = self._boards.get(node)
         if board is None:
-            board = self._boards[node] = History(node)
+            board = self._boards[node] = History(node, self._epoch_ms)
             # A frame carries only the low 30 bits of the MAC; telemetry brings the whole of it.
             board.mac = (b"\0\0" + node.to_bytes(4, "big")).hex(":")
         return board
@@ -310,9 +314,11 @@ class View:
             board = self._board(said.node)
             board.mac, board.name, board.role = said.mac, said.name or board.name, said.role or board.role
             board.channels = said.channels or board.channels
+            self._epoch_ms = said.epoch_ms or self._epoch_ms
             self._layout = said.channels or self._layout
             for other in self._boards.values():
                 other.adopt(self._layout)
+                other.epoch_ms = self._epoch_ms
         elif event.kind == "peers" and event.value is not None:
             self._peers(event.value.get("peers"))
 
