@@ -28,3 +28,16 @@ def test_word_size_is_known():
     import sys
 
     assert support.is_32bit == (sys.maxsize < 2**32)
+
+
+def test_garbage_is_gone_in_the_next_stage():
+    if not support.is_micropython:
+        return None
+    before = support.allocated()
+    for _ in range(1000):
+        bytes(1000)
+
+    def then():
+        assert support.allocated() - before < 20000
+
+    return then

@@ -1,7 +1,6 @@
 // Runs one portable test module on the 32-bit MicroPython virtual machine (WebAssembly):
 //   node run.mjs MODULE_FILE HEAP_BYTES NAME FOLDER...
-// The *.py and *.json files of each FOLDER are copied into the machine's file system under the folder's last name;
-// its parent's view is flattened so that `import qres`, `import support` and the tests resolve from sys.path.
+// The *.py and *.json files of each FOLDER are copied into the machine's file system under the folder's last name.
 import { readdirSync, readFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -20,9 +19,12 @@ function copy(source, target) {
 }
 for (const folder of folders) copy(folder, "/" + basename(resolve(folder)));
 
+// This machine collects garbage only when control is back here, so every step is a call of its own.
 machine.runPython(`
 import sys
 sys.path[:] = ["/firmware", "/tests/portable", "/tests"]
 import support
-support.run(${JSON.stringify(name)})
+session = support.Session(${JSON.stringify(name)})
 `);
+do machine.runPython("more = session.step()");
+while (machine.globals.get("more"));
