@@ -17,6 +17,7 @@ from qres_host.errors import FAILURE, OK, USAGE, QresError
 
 # name: (module:attribute, one-line help). The help stands here so that `qres --help` imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("qres_host.demo:demo", "Run a swarm of virtual boards and show it live."),
     "serve": ("qres_host.web.cli:serve", "Show the swarm in the browser."),
     "virtual": ("qres_host.virtual.cli:virtual", "Run boards without hardware."),
     "monitor": ("qres_host.monitor:monitor", "Watch the boards live in the terminal."),

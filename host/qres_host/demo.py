@@ -1,0 +1,204 @@
+"""`qres demo`: a whole swarm on this machine, from sensors to dashboard, and a summary of what it did.
+
+Every board is a MicroPython machine that runs the files that get flashed. One of them, the sentinel, has a cable; all that is
+shown came over the simulated radio to it, through its serial port, and out of the decoder, and is compared with
+what the sensors really read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from qres_host.collector import Collector
+from qres_host.devices import Uri
+from qres_host.errors import PARTIAL
+from qres_host.view import View
+from qres_host.virtual import playback
+from qres_host.virtual.board import BoardSpec
+from qres_host.virtual.cli import DEMO_KEY, MAX_BOARDS, make_specs
+from qres_host.virtual.swarm import Swarm
+from qres_host.web.server import open_browser, start_server
+
+ROWS_PER_SECOND = 6  # of the recording: a day of hourly weather in four seconds
+DAY_ROWS = 24
+_TICK_S = 0.2
+_MIN_EPOCH_MS = 60_000
+
+EXAMPLE = """\b
+Examples:
+  qres demo                            sixteen boards, a year of weather, until Ctrl-C
+  qres demo --loss 0.2 --duration 60   a fifth of the radio frames lost; summary after a minute
+  qres demo --data plant.csv           a board per column of your own file
+"""
+
+
+def schedule(period_ms: int) -> dict[str, Any]:
+    """Return the configuration that fits recordings of this period: a learning round and a packet each 24 samples.
+
+    The radio never wakes more often than the sensor, because there would be nothing new to say.
+    """
+    epoch_ms = max(DAY_ROWS * period_ms, _MIN_EPOCH_MS)
+    calm_ms = max(4 * period_ms, _MIN_EPOCH_MS // 6)
+    soon_ms = max(period_ms, _MIN_EPOCH_MS // 12)
+    return {"epoch_ms": epoch_ms, "flush_ms": epoch_ms, "base_ms": [calm_ms, soon_ms, soon_ms]}
+
+
+def make_boards(boards: int, files: Sequence[Path], kind: str) -> list[BoardSpec]:
+    """Return the sentinel and its sensing boards: `files`, a board per column or file, else `boards` - 1 of weather."""
+    recordings = playback.load(files)[: boards - 1] if files else playback.make_weather(max(boards - 1, 1))
+    return make_specs(recordings, kind=kind, **schedule(recordings[0].period_ms))
+
+
+def register(view: View, specs: Sequence[BoardSpec]) -> None:
+    """Tell the view who the boards are and what their sensors really read."""
+    for spec in specs:
+        recording = spec.playback
+        channels = [channel.as_config() for channel in recording.channels] if recording else []
+        role = str((spec.config or {}).get("role", ""))
+        view.register(spec.mac.hex(":"), spec.name, role, channels, recording.row if recording else None)
+
+
+def summarize(view: View, status: dict[str, Any], specs: Sequence[BoardSpec]) -> dict[str, Any]:
+    """Return what the demo shows at its end; every figure was counted in this run."""
+    totals, fleet, models = view.totals(), view.fleet(), view.models()
+    sensing = {spec.name for spec in specs if spec.playback is not None}
+    rows = [board for board in status["boards"] if board["name"] in sensing]
+    asleep = sum(row["asleep_ms"] + row["light_ms"] for row in rows)
+    lived = asleep + sum(row["awake_ms"] + row["radio_ms"] for row in rows)
+    rounds = [entry["agree_permille"] for entry in models["history"]]
+    return {
+        "boards": len(specs),
+        "real_s": round(status["real_s"], 1),
+        "simulated_days": round(status["virtual_s"] / 86_400, 2),
+        "samples": totals["samples"],
+        "samples_verified_values": totals["verified"],
+        "mismatched_values": totals["mismatched"],
+        "streams": totals["streams"],
+        "streams_exact": totals["streams_exact"],
+        "packets": totals["packets"],
+        "bytes_on_the_air": totals["bytes_air"],
+        "bytes_raw_int32": totals["bytes_raw"],
+        "bytes_send_everything": totals["bytes_every"],
+        "times_smaller_than_raw": ratio(totals["bytes_raw"], totals["bytes_air"]),
+        "times_smaller_than_send_everything": ratio(totals["bytes_every"], totals["bytes_air"]),
+        "asleep_percent": round(100 * asleep / lived, 3) if lived else 0.0,
+        "epochs": len(rounds),
+        "epochs_all_agreed": sum(share == 1000 for share in rounds),
+        "mean_agreement_percent": round(sum(rounds) / len(rounds) / 10, 1) if rounds else 0.0,
+        "agreement_now_permille": fleet["swarm"]["agreement_permille"],
+        "frames_lost": totals["frames_lost"],
+        "samples_lost": totals["samples_lost"],
+        "rejected": totals["rejected"],
+        "serial_bad": totals["serial_bad"],
+        "reboots": sum(row["boots"] for row in status["boards"]),
+        "crashes": sum(row["crashes"] for row in status["boards"]),
+        "digest": status["digest"],
+    }
+
+
+def ratio(whole: int, part: int) -> float:
+    """Return whole / part to two digits; 0 when nothing was sent."""
+    return round(whole / part, 2) if part else 0.0
+
+
+def as_text(summary: dict[str, Any]) -> str:
+    """Return the summary for people."""
+    s = summary
+    verdict = "all equal to the input" if not s["mismatched_values"] else f"{s['mismatched_values']:,} DIFFER from the input"
+    rows = (
+        ("time", f"{s['simulated_days']:,} simulated days in {s['real_s']:,} s, {s['boards']} boards, {s['reboots']:,} boots"),
+        ("samples", f"{s['samples']:,} received, {s['samples_verified_values']:,} values checked: {verdict}"),
+        ("streams", f"{s['streams_exact']} of {s['streams']} verified exact"),
+        ("on the air", f"{s['bytes_on_the_air']:,} bytes in {s['packets']:,} data packets and all else"),
+        ("", f"{s['times_smaller_than_raw']}x smaller than raw int32 ({s['bytes_raw_int32']:,} bytes)"),
+        ("", f"{s['times_smaller_than_send_everything']}x smaller than a frame per sample"
+             f" ({s['bytes_send_everything']:,} bytes)"),
+        ("asleep", f"{s['asleep_percent']} % of the time (all sensing boards)"),
+        ("model", f"{s['epochs_all_agreed']} of {s['epochs']} epochs agreed by every board that spoke,"
+                  f" {s['mean_agreement_percent']} % on average"),
+        ("lost", f"{s['frames_lost']:,} frames, {s['samples_lost']:,} samples; {s['rejected']:,} frames refused"),
+    )
+    return "\n".join(f"  {name:11}{text}" for name, text in rows)
+
+
+def _progress(view: View, started_s: float) -> str:
+    totals = view.totals()
+    known = sum(board["last_seen_ms"] is not None for board in view.fleet()["boards"])
+    return (f"{time.monotonic() - started_s:5.0f} s  {known} boards heard  {totals['samples']:,} samples  "
+            f"{totals['packets']:,} packets  {totals['mismatched']} wrong  {totals['frames_lost']} frames lost")
+
+
+def _watch(view: View, collector: Collector, duration_s: float, talk: bool) -> None:
+    """Wait for the end, Ctrl-C or an error of the collector; a line of progress where a person looks."""
+    started_s = time.monotonic()
+    while not duration_s or time.monotonic() - started_s < duration_s:
+        time.sleep(_TICK_S)
+        if collector.error is not None:
+            raise collector.error
+        if talk:
+            click.echo("\r" + _progress(view, started_s).ljust(100), nl=False, err=True)
+
+
+@click.command(epilog=EXAMPLE)
+@click.option("--boards", default=16, show_default=True, type=click.IntRange(2, MAX_BOARDS), help="One of them is the sentinel.")
+@click.option("--speed", type=click.FloatRange(0), help="Virtual per real time; 0: all it can. Default: six samples a second.")
+@click.option("--duration", default=0.0, type=click.FloatRange(0), help="End after so many seconds; 0: on Ctrl-C.")
+@click.option("--loss", default=0.0, show_default=True, type=click.FloatRange(0, 1), help="Share of radio frames lost.")
+@click.option("--seed", default=1, show_default=True, help="Decides all chance.")
+@click.option("--data", "files", multiple=True, type=click.Path(path_type=Path), help="CSV or NPZ to play: a board per column, or per file.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Dashboard port; by default 8420 or the next free one.")
+@click.option("--keep", type=click.Path(path_type=Path), help="Keep capture and database in this folder.")
+@click.option("--kind", type=click.Choice(["vm", "inproc"]), default="vm", show_default=True, help="MicroPython machines, or nodes inside one process.")
+@click.option("--no-browser", is_flag=True, help="Only print the address.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
+def demo(boards: int, speed: float | None, duration: float, loss: float, seed: int, files: tuple[Path, ...], port: int | None,
+         keep: Path | None, kind: str, no_browser: bool, as_json: bool) -> None:
+    """Run a swarm of virtual boards and show it live; no hardware needed.
+
+    Exit code 4 when a reconstructed value differs from what its sensor read.
+    """
+    specs = make_boards(boards, files, kind)
+    period_ms = next(spec.playback.period_ms for spec in specs if spec.playback is not None)
+    pace = ROWS_PER_SECOND * period_ms / 1000 if speed is None else speed
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.ExitStack() as stack:
+        folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qres-demo-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        summary = _run(specs, pace, folder, duration, loss, seed, port, no_browser, as_json)
+    click.echo(json.dumps(summary) if as_json else as_text(summary))
+    if summary["mismatched_values"]:
+        sys.exit(PARTIAL)
+
+
+def _run(specs: Sequence[BoardSpec], pace: float, folder: Path, duration: float, loss: float, seed: int, port: int | None,
+         no_browser: bool, as_json: bool) -> dict[str, Any]:
+    """Everything between the first board's start and the last one's end; returns the summary."""
+    view = View()
+    register(view, specs)
+    swarm = Swarm(specs, seed=seed, speed=pace, loss=loss, links=folder / "ports")
+    gateway = Uri("serial", str(folder / "ports" / specs[0].name))
+    collector = Collector([gateway], bytes.fromhex(DEMO_KEY), view, folder / "capture", folder / "qres.db")
+    note = f"demo: {len(specs)} virtual boards, recorded data"
+    with start_server(view, port, info={"note": note}) as server:
+        click.echo(f"dashboard on {server.url}  (Ctrl-C ends the demo)", err=as_json)
+        with swarm, collector:
+            if not no_browser:
+                threading.Thread(target=open_browser, args=(server.url,), daemon=True).start()
+            talk = sys.stderr.isatty() and not as_json
+            with contextlib.suppress(KeyboardInterrupt):
+                _watch(view, collector, duration, talk)
+            if talk:
+                click.echo("\r" + " " * 100 + "\r", nl=False, err=True)
+            status = swarm.stop()
+        return summarize(view, status, specs)
