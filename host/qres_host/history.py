@@ -150,24 +150,27 @@ class History:
             wake_ms += -(-(last - wake_ms) // (seconds * 1000)) * seconds * 1000
         return wake_ms
 
-    def state(self, now_ms: int) -> str:
-        """Return gateway, awake, asleep, late (past the wake at which it had to speak) or lost (past three)."""
+    def state(self, now_ms: int, heard_ms: int) -> str:
+        """Return gateway, awake, asleep, late (past the wake at which it had to speak) or lost (past three).
+
+        `heard_ms`: until when somebody listened, at most `now_ms`: a board is not late because the gateway is.
+        """
+        last, epoch_ms = self.last_seen_ms or 0, self.epoch_ms
+        # A board may wake and have nothing to say, but it speaks in the round at each epoch's boundary.
+        due_ms = (max(last, self.told_at_ms) // epoch_ms + 1) * epoch_ms
         if self.role == "sentinel":
-            return "gateway"
-        last = self.last_seen_ms or 0
+            overdue_ms = now_ms - due_ms - epoch_ms
+            return "gateway" if overdue_ms <= epoch_ms else "late" if overdue_ms <= 4 * epoch_ms else "lost"
         if now_ms - last <= AWAKE_MS:
             return "awake"
-        # A board may wake and have nothing to say, but it speaks in the round at each epoch's boundary.
-        wake_ms = self.next_wake_ms
-        due_ms = (max(last, self.told_at_ms) // self.epoch_ms + 1) * self.epoch_ms
-        overdue_ms = now_ms - (max(wake_ms, due_ms) if wake_ms is not None else due_ms)
-        grace_ms = max(GRACE_MS, self.epoch_ms // 10)
+        overdue_ms = heard_ms - max(self.next_wake_ms or 0, due_ms)
+        grace_ms = max(GRACE_MS, epoch_ms // 10)
         if overdue_ms <= grace_ms:
             return "asleep"
-        return "late" if overdue_ms <= 2 * self.epoch_ms + grace_ms else "lost"
+        return "late" if overdue_ms <= 2 * epoch_ms + grace_ms else "lost"
 
-    def short(self, now_ms: int) -> dict[str, Any]:
-        """Return the board's row in the fleet, JSON-ready."""
+    def short(self, now_ms: int, heard_ms: int) -> dict[str, Any]:
+        """Return the board's row in the fleet, JSON-ready; times as for `state`."""
         uptime_ms, awake_ms = (self.number("uptime_s") or 0) * 1000, self.number("awake_ms")
         return {
             "mac": self.mac,
@@ -181,7 +184,7 @@ class History:
             "battery_mv": self.number("battery_mv") or None,
             "last_seen_ms": self.last_seen_ms,
             "next_wake_ms": self.next_wake_ms,
-            "state": self.state(now_ms),
+            "state": self.state(now_ms, heard_ms),
             "samples": self.count,
             "spikes": self.spikes,
             "packets": self.packets,

@@ -25,7 +25,7 @@ from qres_host.view import View
 REFRESH_S = 0.25
 ONCE_S = 30.0  # --once waits so long for a first word
 SETTLE_S = 1.0  # and so much longer for the rest of it
-WIDE = 100  # columns from which a MAC is shown in full
+WIDE = 120  # columns from which a MAC is shown in full
 _URGENT = ("lost", "late", "awake", "asleep", "gateway")  # order in which boards are kept on a small screen
 _STATE_STYLE = {"lost": "bold red", "late": "yellow", "awake": "green", "asleep": "dim", "gateway": "cyan"}
 _REGIME_STYLE = {"Calm": "green", "PreStorm": "yellow", "Storm": "bold red"}

@@ -13,7 +13,7 @@ from qres.config import DEFAULTS
 from qres.regime import NAMES as REGIME_NAMES
 
 from qres_host.boards import board_of_hello, channels_of, parse_mac
-from qres_host.history import History, Truth
+from qres_host.history import GRACE_MS, History, Truth
 from qres_host.series import series
 from qres_host.streams import Event, Found, Model, Packet, Rejected, Samples, Telemetry
 
@@ -124,7 +124,8 @@ class View:
         """Return every board in short form, totals, and the state of the swarm; JSON-ready."""
         with self._lock:
             now_ms = self.now_ms()
-            boards = [board.short(now_ms) for board in self._sorted()]
+            heard_ms = self._heard_ms(now_ms)
+            boards = [board.short(now_ms, heard_ms) for board in self._sorted()]
             regimes = Counter(board["regime"] for board in boards)
             epoch, chosen = self._common()
             # A board that has not named a model yet has no opinion.
@@ -150,7 +151,9 @@ class View:
             if board is None:
                 return None
             told = {k: v.hex() if isinstance(v, bytes) else v for k, v in board.told.items()}
-            return {**board.short(self.now_ms()), "missing": board.missing, "telemetry": told}
+            now_ms = self.now_ms()
+            row = board.short(now_ms, self._heard_ms(now_ms))
+            return {**row, "missing": board.missing, "telemetry": told}
 
     def series(
         self, mac: str, channel: int, start_ms: int | None, end_ms: int | None, max_points: int
@@ -234,6 +237,10 @@ class View:
         self._ticks.append((arrival_ms, swarm_ms))
         while arrival_ms - self._ticks[0][0] > PACE_MS and len(self._ticks) > 2:
             self._ticks.popleft()
+
+    def _heard_ms(self, now_ms: int) -> int:
+        """Return until when a gateway certainly listened: its last frame, and a little more."""
+        return min(now_ms, self._swarm_ms + GRACE_MS)
 
     def _pace(self) -> float:
         """Return how fast swarm time runs: the speed that was told, else what the last seconds showed."""

@@ -9,7 +9,7 @@ from qres_host.capture import Record
 from qres_host.collector import Decoder
 from qres_host.history import RING
 from qres_host.view import View
-from traffic import CHANNELS, GATEWAY_MAC, KEY, PERIOD_MS, Swarm, mac_of, truth
+from traffic import CHANNELS, GATEWAY_MAC, KEY, PERIOD_MS, T0_MS, Swarm, mac_of, truth
 
 TOTALS = {
     "samples",
@@ -148,15 +148,33 @@ def test_unknown_boards_and_channels_are_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("later_s", "state"),
-    [(1, "awake"), (600, "asleep"), (14_400, "asleep"), (17_000, "late"), (40_000, "late"), (46_000, "lost")],
+    ("later_s", "state", "gateway"),
+    [
+        (1, "awake", "gateway"),
+        (600, "asleep", "gateway"),
+        (14_400, "asleep", "gateway"),
+        (17_000, "late", "gateway"),
+        (40_000, "late", "gateway"),
+        (46_000, "lost", "gateway"),
+    ],
 )
-def test_asleep_late_and_lost_follow_from_the_announced_wake(later_s: int, state: str) -> None:
+def test_asleep_late_and_lost_follow_from_the_announced_wake(later_s: int, state: str, gateway: str) -> None:
+    swarm = Swarm(1)
+    data = swarm.hello() + swarm.announce() + swarm.radio(swarm.telemetry(0))
+    swarm.index += later_s * 1000 // PERIOD_MS
+    view = show(data + swarm.announce(), 1)  # the gateway still speaks
+    view.clock = lambda: T0_MS + later_s * 1000
+    boards = {b["mac"]: b["state"] for b in view.fleet()["boards"]}
+    assert boards == {MAC: state, GATEWAY_MAC.hex(":"): gateway}
+
+
+@pytest.mark.parametrize(("later_s", "gateway"), [(30_000, "gateway"), (50_000, "late"), (110_000, "lost")])
+def test_boards_are_not_late_because_the_gateway_is(later_s: int, gateway: str) -> None:
     swarm = Swarm(1)
     view = show(swarm.hello() + swarm.announce() + swarm.radio(swarm.telemetry(0)), 1)
-    view.clock = lambda: swarm.now_ms() + later_s * 1000
+    view.clock = lambda: T0_MS + later_s * 1000
     boards = {b["mac"]: b["state"] for b in view.fleet()["boards"]}
-    assert boards == {MAC: state, GATEWAY_MAC.hex(":"): "gateway"}
+    assert boards == {MAC: "asleep", GATEWAY_MAC.hex(":"): gateway}
 
 
 def test_models_say_who_agrees() -> None:
