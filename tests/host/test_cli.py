@@ -20,7 +20,8 @@ from qres.node import Node
 from qres_host import __version__, cli, devices, errors
 from qres_host.capture import CaptureWriter
 from qres_host.errors import QresError
-from qres_host.replay import replay_trace
+from qres_host.traces import lines_of_file, replay_trace
+from qres_host.wire import TRACE, encode_frame
 from traffic import KEY, Swarm
 
 CONFIG = {
@@ -151,14 +152,33 @@ def test_replay_of_a_trace_is_bit_for_bit_and_names_the_first_difference(tmp_pat
     lines = path.read_text().splitlines()
     lines[8] = lines[8].replace("201", "203")
     path.write_text("\n".join(lines))
-    steps, difference = replay_trace(path, CONFIG)
+    steps, _, difference = replay_trace(lines_of_file(path), CONFIG, "t")
     assert difference is not None and difference.line == steps + 1 == 9
     assert run("replay", str(path), "--config", str(config)).returncode == errors.FAILURE
     with pytest.raises(QresError, match="does not name the board's configuration"):
-        replay_trace(path)
+        replay_trace(lines_of_file(path), None, "t")
     path.write_text(json.dumps({"config": CONFIG}) + "\n" + lines[0] + "\nnot json\n")
     with pytest.raises(QresError, match="line 3 is no trace line"):
-        replay_trace(path)
+        replay_trace(lines_of_file(path), None, "t")
+
+
+def test_a_trace_inside_a_capture_is_replayed_and_what_precedes_the_first_boot_skipped(tmp_path: Path) -> None:
+    path, config = tmp_path / "t.jsonl", tmp_path / "config.json"
+    config.write_text(json.dumps(CONFIG))
+    make_trace(path)
+    lines = path.read_bytes().splitlines()
+    writer = CaptureWriter(tmp_path / "cap")
+    for i, line in enumerate([lines[2], *lines]):
+        writer.append(i, "virtual://x", encode_frame(TRACE, i, line))
+    writer.close()
+    done = run("replay", str(tmp_path / "cap"), "--config", str(config))
+    assert done.stdout == "14 steps, identical (1 before the first boot skipped)\n", done.stderr
+    writer = CaptureWriter(tmp_path / "cap")
+    writer.append(99, "virtual://y", encode_frame(TRACE, 0, lines[0]))
+    writer.close()
+    assert "choose by --device" in run("replay", str(tmp_path / "cap"), "--config", str(config)).stderr
+    both = run("replay", str(tmp_path / "cap"), "--config", str(config), "--device", "virtual://y", "--json")
+    assert json.loads(both.stdout) == {"steps": 1, "skipped": 0, "difference": None}
 
 
 def test_monitor_prints_json_text_and_log(tmp_path: Path) -> None:
