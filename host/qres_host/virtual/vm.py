@@ -28,7 +28,7 @@ from qres_host.virtual.line import Loop
 # The chip leaves about 150 KB to Python; pointers are twice as wide here. The chip's modules are in its ROM, the
 # shims that stand for them take SHIM_KB of this heap.
 HEAP_KB = 300
-SHIM_KB = 44
+SHIM_KB = 48
 INPUT_HOLD_S = 1.0
 PROMPT, RAW_PROMPT = b">>> ", b"raw REPL; CTRL-B to exit\r\n>"
 BOOT_COMMAND = "import sys;sys.path.insert(0,{folder!r});import qb_boot as b;b.run(globals());del b"
