@@ -75,6 +75,7 @@ class Board:
         self.rtc = b""
         self.nvs = b""
         self.pressed = False
+        self.boot_mv = 0  # the battery's voltage as the present boot reads it
         self.effects: list[Message] = []
         self.outcome: Message | None = None
         self.tainted = False  # a person was at its REPL: its output is no longer part of the digest
@@ -95,9 +96,15 @@ class Board:
     def prepare(self) -> None:
         """Do what takes real time before the next power-on."""
 
-    def power_on(self, cause: int, main: bool) -> None:
+    def run_ahead(self, start_us: int, cause: int) -> None:
+        """The board will be powered on at `start_us`, unless end() comes first: it may compute what it does then."""
+
+    def power_on(self, cause: int) -> None:
         """Start at host.now_us; ends with host.settled()."""
         raise NotImplementedError
+
+    def start_repl(self, cause: int) -> None:
+        """Start at host.now_us without main.py; a board without a REPL ignores it."""
 
     def resume(self, flags: int) -> None:
         """Go on after a wait, with the frames that came; ends with host.settled()."""

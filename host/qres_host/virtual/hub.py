@@ -162,9 +162,8 @@ class Hub:
 
     def wake_into_repl(self, board: Board) -> None:
         """As holding BOOT and pressing RESET: the REPL without main.py. Real time only; the swarm does not wait."""
-        board.token += 1
-        board.end()
-        self._power_on(board, protocol.HARD_RESET, False)
+        self._switch(board, False)
+        self._start_repl(board, protocol.HARD_RESET)
 
     # Effects
 
@@ -267,26 +266,37 @@ class Hub:
         self._switch(board, False)
         board.battery.enter(power, self.now_us)
 
-    def _boot(self, board: Board, cause: int, main: bool = True) -> None:
+    def _boot(self, board: Board, cause: int) -> None:
         board.token += 1
         board.state = BOOTING
         board.battery.enter(AWAKE, self.now_us)
-        board.battery.booted()
-        board.prepare()
-        self._at_token(self.now_us + self.boot_us, board, lambda: self._power_on(board, cause, main))
+        self._count_boot(board, cause)
+        start_us = self.now_us + self.boot_us
+        # Until it first waits, a program that boots hears nothing of the others: it may run ahead of its time.
+        board.run_ahead(start_us, cause)
+        self._at_token(start_us, board, lambda: self._power_on(board, cause))
 
-    def _power_on(self, board: Board, cause: int, main: bool) -> None:
-        board.token += 1
+    def _count_boot(self, board: Board, cause: int) -> None:
+        board.battery.booted()
+        board.boot_mv = board.battery.millivolts()
         board.counts["boots"] += 1
         if cause not in (protocol.DEEPSLEEP_RESET, protocol.SOFT_RESET):
             board.rtc = b""
-        if main:
-            board.state = RUNNING
-            self._running.add(board)
-        else:
-            board.state = REPL
-            board.tainted = True
-        board.power_on(cause, main)
+
+    def _power_on(self, board: Board, cause: int) -> None:
+        board.token += 1
+        board.state = RUNNING
+        self._running.add(board)
+        board.power_on(cause)
+
+    def _start_repl(self, board: Board, cause: int) -> None:
+        """Switch a board on in real time, without main.py."""
+        board.end()
+        board.token += 1
+        self._count_boot(board, cause)
+        board.state = REPL
+        board.tainted = True
+        board.start_repl(cause)
 
     def _crashed(self, board: Board) -> None:
         if board.state == REPL and isinstance(board, VmBoard):
@@ -295,7 +305,7 @@ class Hub:
             if main:
                 self._boot(board, protocol.SOFT_RESET)
             else:
-                self._power_on(board, protocol.SOFT_RESET, False)
+                self._start_repl(board, protocol.SOFT_RESET)
             return
         board.counts["crashes"] += 1
         board.crashes_in_row += 1

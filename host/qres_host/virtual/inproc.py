@@ -173,7 +173,6 @@ class InprocBoard(Board):
         self.table: dict[str, Any] = table if isinstance(table, dict) else {}
         self.files: dict[str, bytes] = {}
         self.said = bytearray()
-        self.boot_mv = 0
         self._driver: Driver | None = None
         self._port: InprocPort | None = None
         self._window_ms = 0
@@ -185,8 +184,7 @@ class InprocBoard(Board):
         """The board's clock, us."""
         return self.clock.local_us(self.host.now_us)
 
-    def power_on(self, cause: int, main: bool) -> None:
-        self.boot_mv = self.battery.millivolts()
+    def power_on(self, cause: int) -> None:
         self._port = InprocPort(self, cause)
         self._driver = None
         self._resetting = False

@@ -169,10 +169,12 @@ class VmBoard(Board):
         self._machine: _Machine | None = None
         self._pending = bytearray()  # typed, not yet in the terminal
         self._hold_until_s = 0.0  # typed bytes wait for the prompt until this instant
-        self._said = bytearray()
+        self._said = bytearray()  # for the digest
+        self._shown = bytearray()  # for the serial line
         self._tail = b""
         self._raw_start = False  # the next REPL is to be put into raw mode before anyone sees it
         self._tag = 0
+        self._ahead = False  # it runs before its time has come
         self.running_since_s = 0.0
 
     # The machine's life
@@ -182,14 +184,24 @@ class VmBoard(Board):
             self._machine = _Machine(self._nursery, self._slave, self._flash, self._output_end)
             self._loop.watch(self._machine.socket.fileno(), self._readable)
 
-    def power_on(self, cause: int, main: bool) -> None:
-        self.prepare()
-        assert self._machine is not None
-        now = self.host.now_us
+    def run_ahead(self, start_us: int, cause: int) -> None:
+        self._switch_on(start_us, cause, True)
+        self._ahead = True
+
+    def power_on(self, cause: int) -> None:
+        self._ahead = False
         self.running_since_s = time.monotonic()
+        if self.outcome is not None:
+            self.host.settled(self)
+
+    def start_repl(self, cause: int) -> None:
+        self._switch_on(self.host.now_us, cause, False)
+
+    def _switch_on(self, start_us: int, cause: int, main: bool) -> None:
+        self.prepare()
         self._send(protocol.power_on(
-            self.clock.local_us(now), cause, main, self.pressed, self.spec.mac, self.boot_seed(),
-            self.battery.millivolts(), self.row(now), self.rtc, self.nvs))
+            self.clock.local_us(start_us), cause, main, self.pressed, self.spec.mac, self.boot_seed(),
+            self.boot_mv, self.row(start_us), self.rtc, self.nvs))
 
     def resume(self, flags: int) -> None:
         now = self.host.now_us
@@ -201,6 +213,9 @@ class VmBoard(Board):
             self._loop.forget(self._machine.socket.fileno())
             self._machine.kill()
             self._machine = None
+        self._ahead = False
+        self.outcome = None
+        self.effects.clear()
 
     def close(self) -> None:
         super().close()
@@ -222,8 +237,10 @@ class VmBoard(Board):
         except OSError:
             data = b""
         if not data:
+            ahead = self._ahead
             self.end()
-            if self.state in (RUNNING, WAITING, REPL):
+            if ahead or self.state in (RUNNING, WAITING, REPL):
+                self._ahead = ahead
                 self._rest(protocol.Message(protocol.CRASH))
             return
         machine.buffer += data
@@ -249,7 +266,8 @@ class VmBoard(Board):
 
     def _rest(self, outcome: protocol.Message) -> None:
         self.outcome = outcome
-        self.host.settled(self)
+        if not self._ahead:
+            self.host.settled(self)
 
     # What it says
 
@@ -264,17 +282,20 @@ class VmBoard(Board):
             try:
                 data = os.read(self._output, 65536)
             except BlockingIOError:
-                return
+                break
             if not self.tainted:
                 self._said += data
             self._tail = (self._tail + data)[-64:]
             if self._raw_start:
                 data = self._swallow(data)
-            if data and self.line is not None:
-                self.line.write(data)
+            self._shown += data
             if self._hold_until_s and self._tail.endswith((PROMPT, RAW_PROMPT)) and not self._raw_start:
                 self._hold_until_s = 0.0
                 self._feed()
+        if self._shown and not self._ahead:
+            if self.line is not None:
+                self.line.write(bytes(self._shown))
+            self._shown.clear()
 
     def _swallow(self, data: bytes) -> bytes:
         """Hide the friendly prompt of a machine that is to start in raw mode; return what may be seen."""
