@@ -24,7 +24,7 @@ from qres_host.errors import QresError
 BLOCK_BYTES = 4096
 BLOCKS = 512
 # What MicroPython's VfsLfs2 uses; an image made with a larger cache could hold inline files that it cannot read.
-LITTLEFS_GEOMETRY = {"read_size": 32, "prog_size": 32, "cache_size": 128, "lookahead_size": 32}
+LITTLEFS_GEOMETRY: dict[str, Any] = {"read_size": 32, "prog_size": 32, "cache_size": 128, "lookahead_size": 32}
 ROOT_FILES = ("boot.py", "main.py")
 COMPILED_PACKAGE = "qres"
 
@@ -124,8 +124,9 @@ def _base_image(digest: str, files: tuple[tuple[str, bytes], ...]) -> bytes:
     return format_image(dict(files))
 
 
-def build_image(config: Mapping[str, Any] | None, extra: Mapping[str, bytes] | None = None,
-                files: Mapping[str, bytes] | None = None) -> bytes:
+def build_image(
+    config: Mapping[str, Any] | None, extra: Mapping[str, bytes] | None = None, files: Mapping[str, bytes] | None = None
+) -> bytes:
     """Return the flash image of one board.
 
     `config` becomes /config.json (none when None), `extra` adds or replaces files by path, `files` replaces the

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from qres_host.errors import QresError
 from qres_host.virtual import playback
 
@@ -16,7 +15,9 @@ def test_weather_is_the_recorded_one_with_its_gaps() -> None:
     assert [board.name for board in boards[:4]] == ["ewr-1", "jfk-1", "lga-1", "ewr-2"]
     first = boards[0]
     assert [channel.as_config() for channel in first.channels[:2]] == [
-        {"name": "temp", "unit": "degC", "scale": "0.1"}, {"name": "dewp", "unit": "degC", "scale": "0.1"}]
+        {"name": "temp", "unit": "degC", "scale": "0.1"},
+        {"name": "dewp", "unit": "degC", "scale": "0.1"},
+    ]
     # EWR at 06:00Z: 39.02 F, 26.06 F, 59.37 %, 10.35702 mph, 0 in, 1012 hPa
     assert first.row(first.index_at(first.t0_ms)) == (39, -33, 5937, 9, 0, 10120)
     assert first.row(first.index_at(first.t0_ms + 1_799_999)) == first.row(first.index_at(first.t0_ms))
@@ -61,11 +62,23 @@ def test_npz_of_integers_and_of_floats(tmp_path: Path) -> None:
     assert [board.row(board.index_at(board.t0_ms) + k) for k in range(3)] == [(1,), (None,), (20,)]
 
 
-@pytest.mark.parametrize(("name", "content"), [
-    ("a.csv", b""), ("a.csv", b"a,b\n1\n"), ("a.csv", b"a\nhello\n"), ("a.csv", b"time,a\n5,1\n4,2\n"),
-    ("a.csv", b"a\n\xff\xfe\n"), ("a.csv", b"a\n0.123456789012\n"), ("a.csv", b"time\n1\n2\n"), ("a.csv", b"a\ninf\n"),
-    ("a.csv", b"time,a\nyesterday,1\n"), ("a.npz", b"no archive"), ("a.npz", b""), ("a.bin", b"x"),
-])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", b""),
+        ("a.csv", b"a,b\n1\n"),
+        ("a.csv", b"a\nhello\n"),
+        ("a.csv", b"time,a\n5,1\n4,2\n"),
+        ("a.csv", b"a\n\xff\xfe\n"),
+        ("a.csv", b"a\n0.123456789012\n"),
+        ("a.csv", b"time\n1\n2\n"),
+        ("a.csv", b"a\ninf\n"),
+        ("a.csv", b"time,a\nyesterday,1\n"),
+        ("a.npz", b"no archive"),
+        ("a.npz", b""),
+        ("a.bin", b"x"),
+    ],
+)
 def test_wrong_files_are_one_line_errors(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(QresError) as caught:

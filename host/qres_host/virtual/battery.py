@@ -26,7 +26,7 @@ class PowerTable:
     boot_nc: int = BOOT_NC
 
     @classmethod
-    def from_config(cls, power: Mapping[str, int]) -> "PowerTable":
+    def from_config(cls, power: Mapping[str, int]) -> PowerTable:
         """Return the table of a board's configuration (microwatts, microjoules, nanojoules per byte, at 3.3 V)."""
         sleep, cpu, radio = (power[name] * 10 // 33 for name in ("sleep_uw", "cpu_uw", "radio_uw"))
         send = power["tx_byte_nj"] * 1000 * 10 // (8 * 33)  # a byte is on the air for 8 us

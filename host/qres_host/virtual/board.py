@@ -43,16 +43,16 @@ class Host(Protocol):
 
     now_us: int
 
-    def settled(self, board: "Board") -> None:
+    def settled(self, board: Board) -> None:
         """The board has come to rest: its effects and outcome are complete."""
 
-    def immediate(self, board: "Board", message: Message) -> None:
+    def immediate(self, board: Board, message: Message) -> None:
         """A board at its REPL did something; it happens now."""
 
-    def typed(self, board: "Board") -> None:
+    def typed(self, board: Board) -> None:
         """Bytes have been put before the board's program."""
 
-    def wake_into_repl(self, board: "Board") -> None:
+    def wake_into_repl(self, board: Board) -> None:
         """Someone types at a board that is off: start it without main.py."""
 
 

@@ -27,7 +27,7 @@ def load_runner(where: str) -> Runner:
     """Return what runs a MicroPython machine in this process: the module in a folder, or a binary."""
     if os.path.isdir(where):
         sys.path.insert(0, where)
-        from micropython_run import run_main  # type: ignore[import-not-found]
+        from micropython_run import run_main
 
         return run_main  # type: ignore[no-any-return]
 
@@ -62,11 +62,11 @@ def serve(control: socket.socket, runner: Runner) -> None:
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     try:
         while True:
-            ready = select.select([control, wake_read], [], [])[0]
+            ready = select.select([control.fileno(), wake_read], [], [])[0]
             if wake_read in ready:
                 os.read(wake_read, 4096)
                 reap(control, alive)
-            if control in ready and not answer(control, runner, alive):
+            if control.fileno() in ready and not answer(control, runner, alive):
                 return
     finally:
         for pid in alive:

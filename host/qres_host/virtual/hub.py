@@ -17,13 +17,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from qres_host.virtual import board as boards_module
 from qres_host.virtual import protocol
-from qres_host.virtual.battery import AWAKE, DEEP, LIGHT, RADIO, STATE_NAMES
+from qres_host.virtual.battery import AWAKE, DEEP, LIGHT, RADIO
 from qres_host.virtual.board import ASLEEP, BOOTING, DEAD, REPL, RUNNING, WAITING, Board, BoardSpec
 from qres_host.virtual.clock import BoardClock, Pacer
 from qres_host.virtual.line import Loop, SerialLine
 from qres_host.virtual.radio import Air
+from qres_host.virtual.status import swarm_status
 from qres_host.virtual.vm import Nursery, VmBoard
 
 BOOT_US = 418_000
@@ -38,9 +38,20 @@ TURN_S = 0.5
 class Hub:
     """A swarm in virtual time. Build it, then call `run` until `stop`, or `run_until` an instant."""
 
-    def __init__(self, specs: Sequence[BoardSpec], folder: Path, *, seed: int = 1, speed: float = 0.0,
-                 start_us: int = 0, loss: float = 0.0, range_m: float = 150.0, delay_us: int = 1000,
-                 boot_us: int = BOOT_US, links: Path | None = None) -> None:
+    def __init__(
+        self,
+        specs: Sequence[BoardSpec],
+        folder: Path,
+        *,
+        seed: int = 1,
+        speed: float = 0.0,
+        start_us: int = 0,
+        loss: float = 0.0,
+        range_m: float = 150.0,
+        delay_us: int = 1000,
+        boot_us: int = BOOT_US,
+        links: Path | None = None,
+    ) -> None:
         """`folder` holds what the run needs on disk. `links`: where each board's pty gets a link; None: no ptys.
 
         `speed` is virtual per real time, 0 as fast as possible; `boot_us` passes from power to boot.py.
@@ -58,9 +69,16 @@ class Hub:
         self._running: set[Board] = set()
         self._settled: list[Board] = []
         self._stopping = False
-        self._started_s = time.monotonic()
-        self.air = Air([spec.position for spec in specs], seed, self.at, self._deliver,
-                       loss=loss, range_m=range_m, delay_us=delay_us)
+        self.started_s = time.monotonic()
+        self.air = Air(
+            [spec.position for spec in specs],
+            seed,
+            self.at,
+            self._deliver,
+            loss=loss,
+            range_m=range_m,
+            delay_us=delay_us,
+        )
         self.air.on_air = self._on_air
         needs_machines = any(spec.kind == "vm" for spec in specs)
         self._nursery = Nursery(self.loop, folder) if needs_machines else None
@@ -213,8 +231,11 @@ class Hub:
             self._record(board.index, "deep", payload)
             self._off(board, ASLEEP, DEEP)
             board.prepare()
-            self._at_token(max(self.now_us + 1, board.clock.true_us(until_us)), board,
-                           lambda: self._boot(board, protocol.DEEPSLEEP_RESET))
+            self._at_token(
+                max(self.now_us + 1, board.clock.true_us(until_us)),
+                board,
+                lambda: self._boot(board, protocol.DEEPSLEEP_RESET),
+            )
         elif outcome.op == protocol.RESET:
             board.rtc = payload[1:] if payload[0] == protocol.SOFT else b""
             self._off(board, BOOTING, AWAKE)
@@ -356,32 +377,8 @@ class Hub:
         return self._digest.hexdigest()
 
     def status(self) -> dict[str, Any]:
-        """Return the present state as plain data: time, speed, radio counters, one entry per board."""
-        real_s = max(1e-9, time.monotonic() - self._started_s)
-        return {
-            "now_ms": self.now_us // 1000,
-            "virtual_s": (self.now_us - self.start_us) / 1e6,
-            "real_s": real_s,
-            "speed": (self.now_us - self.start_us) / 1e6 / real_s,
-            "digest": self.digest(),
-            "radio": vars(self.air.counters).copy(),
-            "boards": [self._board_status(each) for each in self.boards],
-        }
-
-    def _board_status(self, board: Board) -> dict[str, Any]:
-        times = list(board.battery.state_us)
-        times[board.battery.state] += self.now_us - board.battery.since_us
-        line = board.line
-        return {
-            "name": board.spec.name, "mac": board.spec.mac.hex(":"), "kind": board.spec.kind,
-            "state": boards_module.STATES[board.state], "battery_mv": board.battery.millivolts(),
-            **{f"{name}_ms": spent // 1000 for name, spent in zip(STATE_NAMES, times, strict=True)},
-            "tx_ms": board.battery.send_us // 1000, **board.counts,
-            "port": line.port if line else "", "link": str(line.link) if line else "",
-            "plugged": bool(line and line.plugged),
-            "serial_dropped_bytes": line.dropped_bytes if line else 0,
-            "serial_corrupted_bytes": line.corrupted_bytes if line else 0,
-        }
+        """Return the present state as plain data: see status.swarm_status."""
+        return swarm_status(self)
 
     def close(self) -> None:
         """End all machines and remove the ptys."""

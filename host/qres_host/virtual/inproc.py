@@ -45,7 +45,7 @@ CAUSES = {protocol.DEEPSLEEP_RESET: DEEP_SLEEP, protocol.WDT_RESET: WATCHDOG, pr
 class InprocPort:
     """qres.port.contract.Port for a node in this process: what it does becomes messages to the hub."""
 
-    def __init__(self, board: "InprocBoard", cause: int) -> None:
+    def __init__(self, board: InprocBoard, cause: int) -> None:
         self._board = board
         self._cause = cause
         self._sequence = 0

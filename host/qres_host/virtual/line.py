@@ -23,7 +23,10 @@ class Loop:
         self._selector = selectors.DefaultSelector()
 
     def watch(self, fd: int, read: Watch, write: Watch | None = None) -> None:
-        """Call `read(fd)` when there is input, and `write(fd)`, if given, when there is room; replaces an earlier watch."""
+        """Call `read(fd)` when there is input, and `write(fd)`, if given, when there is room.
+
+        Replaces an earlier watch of the same descriptor.
+        """
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if write else 0)
         try:
             self._selector.modify(fd, events, (read, write))

@@ -10,6 +10,7 @@ import csv
 import datetime
 import decimal
 import importlib.resources
+import itertools
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,8 +73,14 @@ def _weather() -> tuple[NDArray[np.int32], NDArray[np.bool_], list[str], list[li
     with file.open("rb") as stream, np.load(stream) as data:
         values = data["x"]
         missing = np.unpackbits(data["missing"])[: values.size].reshape(values.shape).astype(bool)
-        return (values, missing, data["stations"].tolist(), data["channels"].tolist(),
-                int(data["t0_ms"]), int(data["period_ms"]))
+        return (
+            values,
+            missing,
+            data["stations"].tolist(),
+            data["channels"].tolist(),
+            int(data["t0_ms"]),
+            int(data["period_ms"]),
+        )
 
 
 def make_weather(boards: int, channels: Sequence[str] = WEATHER_CHANNELS) -> list[Playback]:
@@ -93,11 +100,16 @@ def make_weather(boards: int, channels: Sequence[str] = WEATHER_CHANNELS) -> lis
     for board in range(boards):
         station, season = board % len(stations), board // len(stations)
         shift = (season % SEASONS) * SEASON_ROWS + _between(season // SEASONS)
-        recordings.append(Playback(
-            f"{stations[station].lower()}-{season + 1}", meaning,
-            np.roll(values[station][:, columns], -shift, axis=0),
-            np.roll(missing[station][:, columns], -shift, axis=0), t0_ms, period_ms,
-        ))
+        recordings.append(
+            Playback(
+                f"{stations[station].lower()}-{season + 1}",
+                meaning,
+                np.roll(values[station][:, columns], -shift, axis=0),
+                np.roll(missing[station][:, columns], -shift, axis=0),
+                t0_ms,
+                period_ms,
+            )
+        )
     return recordings
 
 
@@ -126,8 +138,14 @@ def load(paths: Sequence[Path], period_ms: int = 0) -> list[Playback]:
 
 def _split(whole: Playback) -> list[Playback]:
     return [
-        Playback(channel.name, (channel,), whole.values[:, [column]], whole.missing[:, [column]],
-                 whole.t0_ms, whole.period_ms)
+        Playback(
+            channel.name,
+            (channel,),
+            whole.values[:, [column]],
+            whole.missing[:, [column]],
+            whole.t0_ms,
+            whole.period_ms,
+        )
         for column, channel in enumerate(whole.channels)
     ]
 
@@ -219,7 +237,7 @@ def _time_ms(text: str) -> int:
 
 def _grid(times: list[int], period_ms: int) -> tuple[int, int, list[int]]:
     """Return the first instant, the period (the median step when not given) and each row's place on the grid."""
-    steps = sorted(b - a for a, b in zip(times, times[1:], strict=False))
+    steps = sorted(b - a for a, b in itertools.pairwise(times))
     if steps and steps[0] <= 0:
         raise ValueError("its time column does not increase")
     step_ms = period_ms or (steps[(len(steps) - 1) // 2] if steps else 60_000)
@@ -243,8 +261,9 @@ def _integers(cells: list[decimal.Decimal | None]) -> tuple[list[int | None], in
     return numbers, digits
 
 
-def _assemble(name: str, labels: list[str], columns: list[tuple[list[int | None], int]],
-              t0_ms: int, period_ms: int) -> Playback:
+def _assemble(
+    name: str, labels: list[str], columns: list[tuple[list[int | None], int]], t0_ms: int, period_ms: int
+) -> Playback:
     values = np.array([[number or 0 for number in numbers] for numbers, _ in columns], np.int32).T
     missing = np.array([[number is None for number in numbers] for numbers, _ in columns], bool).T
     channels = tuple(

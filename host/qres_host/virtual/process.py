@@ -16,6 +16,7 @@ from typing import Any
 
 from qres_host.errors import QresError
 from qres_host.virtual.board import Board
+from qres_host.virtual.claims import Claim
 from qres_host.virtual.hub import Hub
 
 
@@ -94,9 +95,10 @@ def main() -> int:
     connection = Connection(int(sys.argv[1]))
     settings = connection.recv()
     folder = tempfile.mkdtemp(prefix="qres-virtual-")
-    service = None
+    service, claim = None, None
     try:
         try:
+            claim = Claim(settings["links"], [board.name for board in settings["boards"]], Path(folder))
             service = Service(connection, {**settings, "folder": folder})
         except QresError as error:
             connection.send(("error", (error.message, error.remedy, error.exit_code)))
@@ -108,6 +110,8 @@ def main() -> int:
     finally:
         if service is not None:
             service.hub.close()
+        if claim is not None:
+            claim.release()
         shutil.rmtree(folder, ignore_errors=True)
 
 

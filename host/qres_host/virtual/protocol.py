@@ -58,8 +58,18 @@ def answer(tag: int, flags: int, local_us: int, row: Row, frames: list[Frame]) -
     return struct.pack("<H", len(body)) + body
 
 
-def power_on(local_us: int, cause: int, main: bool, pressed: bool, mac: bytes, seed: bytes, battery_mv: int,
-             row: Row, rtc: bytes, nvs: bytes) -> bytes:
+def power_on(
+    local_us: int,
+    cause: int,
+    main: bool,
+    pressed: bool,
+    mac: bytes,
+    seed: bytes,
+    battery_mv: int,
+    row: Row,
+    rtc: bytes,
+    nvs: bytes,
+) -> bytes:
     """Return the message that switches a board on."""
     flags = int(main) | int(pressed) << 1
     head = struct.pack("<qBB6s16sH", local_us, cause, flags, mac, seed, battery_mv)

@@ -68,8 +68,17 @@ class Station:
 class Air:
     """The shared medium. `loss` is the probability that a frame is lost at one receiver."""
 
-    def __init__(self, positions: list[tuple[float, float]], seed: int, schedule: Schedule, deliver: Deliver, *,
-                 loss: float = 0.0, range_m: float = 150.0, delay_us: int = 1000) -> None:
+    def __init__(
+        self,
+        positions: list[tuple[float, float]],
+        seed: int,
+        schedule: Schedule,
+        deliver: Deliver,
+        *,
+        loss: float = 0.0,
+        range_m: float = 150.0,
+        delay_us: int = 1000,
+    ) -> None:
         self.loss = loss
         self.delay_us = delay_us
         self.counters = Counters()
@@ -155,5 +164,4 @@ class Air:
         self._contend(sender, end_us)
 
     def _arrive(self, receiver: int, sender: int, frame: bytes, strength: int, end_us: int) -> None:
-        self._schedule(end_us + self.delay_us, receiver,
-                       lambda: self._deliver(receiver, sender, frame, strength))
+        self._schedule(end_us + self.delay_us, receiver, lambda: self._deliver(receiver, sender, frame, strength))

@@ -34,8 +34,17 @@ class Swarm:
     pty, by default the one where `qres` looks for virtual boards.
     """
 
-    def __init__(self, boards: Sequence[BoardSpec], *, seed: int = 1, speed: float = 1.0, loss: float = 0.0,
-                 range_m: float = 150.0, start_ms: int | None = None, links: Path | None = None) -> None:
+    def __init__(
+        self,
+        boards: Sequence[BoardSpec],
+        *,
+        seed: int = 1,
+        speed: float = 1.0,
+        loss: float = 0.0,
+        range_m: float = 150.0,
+        start_ms: int | None = None,
+        links: Path | None = None,
+    ) -> None:
         names = [board.name for board in boards]
         if len(set(names)) < len(names):
             raise QresError("two virtual boards have the same name", "give each its own")
@@ -45,30 +54,38 @@ class Swarm:
         starts = [board.playback.t0_ms for board in boards if board.playback is not None]
         self.start_ms = start_ms if start_ms is not None else min(starts, default=1_357_020_000_000)
         self._settings: dict[str, Any] = {
-            "boards": self.boards, "seed": seed, "speed": speed, "loss": loss, "range_m": range_m,
-            "start_us": self.start_ms * 1000, "links": self.links,
+            "boards": self.boards,
+            "seed": seed,
+            "speed": speed,
+            "loss": loss,
+            "range_m": range_m,
+            "start_us": self.start_ms * 1000,
+            "links": self.links,
         }
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._lock = threading.Lock()
 
-    def __enter__(self) -> "Swarm":
+    def __enter__(self) -> Swarm:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     def start(self) -> None:
         """Start all boards; returns when each has its pty (`ports`, by name). Raises QresError."""
-        self.links.mkdir(parents=True, exist_ok=True, mode=0o700)
         ours, theirs = socket.socketpair()
         environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "qres_host.virtual.process", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL)
+                pass_fds=[theirs.fileno()],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+            )
         self._connection = Connection(ours.detach())
         with self._lock:
             self._connection.send(self._settings)
@@ -89,6 +106,10 @@ class Swarm:
                 self._process.wait()
         self._connection = self._process = None
         return status
+
+    def running(self) -> bool:
+        """Return whether the boards' process lives."""
+        return self._process is not None and self._process.poll() is None
 
     def status(self) -> dict[str, Any]:
         """Return virtual time (`now_ms`, unix), the achieved `speed`, the `digest`, `radio` counters and `boards`: per

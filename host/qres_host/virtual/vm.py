@@ -11,7 +11,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import termios
 import time
 from collections import deque
@@ -65,7 +64,8 @@ class Nursery:
         script = str(Path(__file__).with_name("forkserver.py"))
         with theirs:
             self._server = subprocess.Popen(
-                [sys.executable, "-I", "-S", script, interpreter()], stdin=theirs.fileno(), start_new_session=True)
+                [sys.executable, "-I", "-S", script, interpreter()], stdin=theirs.fileno(), start_new_session=True
+            )
         self._waiting: deque[Callable[[int], None]] = deque()
         self._status: dict[int, int] = {}
         loop.watch(self._control.fileno(), self._readable)
@@ -154,8 +154,17 @@ def _write_sparse(path: Path, image: bytes) -> None:
 class VmBoard(Board):
     """A board whose program runs in a MicroPython machine with a flash file, a terminal and the hub's socket."""
 
-    def __init__(self, index: int, spec: BoardSpec, host: Host, clock: BoardClock, seed: int,
-                 loop: Loop, nursery: Nursery, folder: Path) -> None:
+    def __init__(
+        self,
+        index: int,
+        spec: BoardSpec,
+        host: Host,
+        clock: BoardClock,
+        seed: int,
+        loop: Loop,
+        nursery: Nursery,
+        folder: Path,
+    ) -> None:
         super().__init__(index, spec, host, clock, seed)
         self._loop, self._nursery = loop, nursery
         self.flash = folder / f"{spec.name}.flash"
@@ -199,9 +208,20 @@ class VmBoard(Board):
 
     def _switch_on(self, start_us: int, cause: int, main: bool) -> None:
         self.prepare()
-        self._send(protocol.power_on(
-            self.clock.local_us(start_us), cause, main, self.pressed, self.spec.mac, self.boot_seed(),
-            self.boot_mv, self.row(start_us), self.rtc, self.nvs))
+        self._send(
+            protocol.power_on(
+                self.clock.local_us(start_us),
+                cause,
+                main,
+                self.pressed,
+                self.spec.mac,
+                self.boot_seed(),
+                self.boot_mv,
+                self.row(start_us),
+                self.rtc,
+                self.nvs,
+            )
+        )
 
     def resume(self, flags: int) -> None:
         now = self.host.now_us
@@ -310,9 +330,9 @@ class VmBoard(Board):
 
     def typed(self, data: bytes) -> None:
         if self.state in (ASLEEP, OFF, DEAD, BOOTING):
-            if data.endswith(b"\n") and not data.strip(b"\r\n").translate(None, bytes(range(32, 256))):
-                if data.strip(b"\r\n"):
-                    return  # a command of the host: the board's USB sleeps too
+            text = data.strip(b"\r\n")
+            if text and min(text) >= 32:
+                return  # a command of the host, not a person: the board's USB sleeps too
             self._pending += data
             self._hold()
             if self.state != BOOTING or b"\x03" in data:

@@ -1,11 +1,11 @@
 """What a virtual board does between power and boot.py: flash as root, the chip's modules, the board's paths."""
 
 import gc
+import hashlib
 import os
 import random
 import sys
 
-import hashlib
 import micropython
 import qb_esp32
 import qb_link

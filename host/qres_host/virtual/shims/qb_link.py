@@ -5,12 +5,12 @@ A message to the hub is <op u8, tag u8, length u16, payload>; the answer to one 
 <length u8, rssi i8, mac 6, data>. Computing takes no virtual time: the clock moves only with an answer.
 """
 
+import select
 import struct
 import sys
+import time as _native
 
 import micropython
-import select
-import time as _native
 
 SEND, WAIT, DEEP, RESET, RADIO, NVS, REPL, CLOCK, POLL, RESYNC, RXBUF = range(1, 12)
 WAKE_PACKET, WAKE_STDIN, LIGHT = 1, 2, 4  # flags of WAIT
@@ -159,8 +159,15 @@ def start():
     (size,) = struct.unpack_from("<H", data, at)
     rtc = data[at + 2 : at + 2 + size]
     return {
-        "boot_us": clock_us, "cause": cause, "main": flags & 1, "pressed": flags & 2, "mac": mac, "seed": seed,
-        "battery_mv": battery_mv, "rtc": rtc, "nvs": data[at + 2 + size :],
+        "boot_us": clock_us,
+        "cause": cause,
+        "main": flags & 1,
+        "pressed": flags & 2,
+        "mac": mac,
+        "seed": seed,
+        "battery_mv": battery_mv,
+        "rtc": rtc,
+        "nvs": data[at + 2 + size :],
     }
 
 
