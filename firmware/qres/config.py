@@ -27,7 +27,7 @@ DEFAULTS: "dict[str, Any]" = {
     "aggregator": "adaptive",
     "faulty_permille": 300,  # share of nodes that may lie
     "min_gain_permille": 50,  # least accuracy gain that is worth an update
-    "max_residual_permille": 950,  # residual error, over persistence, above which an update does not infect
+    "max_residual_permille": 1100,  # residual error, over persistence, above which an update does not infect
     "cost_permille": 20,  # silence: entropy x reputation must exceed this cost
     "hops": 1,  # above 1: relay others' updates, up to three a round
     "peers": 40,  # peers remembered

@@ -22,8 +22,12 @@ class Pool:
 
     STATE = "u:level_uj u:spent_uj u:capped"
 
-    def __init__(self, power: "dict[str, int]", capacity_uj: int) -> None:
-        """`power`: sleep_uw, cpu_uw, radio_uw, boot_uj, tx_byte_nj; a full pool of `capacity_uj`."""
+    def __init__(self, power: "dict[str, int]", capacity_uj: int, mains: bool = False) -> None:
+        """`power`: sleep_uw, cpu_uw, radio_uw, boot_uj, tx_byte_nj; a full pool of `capacity_uj`.
+
+        On `mains` (a USB cable) spending is counted and the pool stays full, unless a battery is measured.
+        """
+        self.mains = mains
         self.power = power
         self.capacity_uj = capacity_uj
         self.level_uj = capacity_uj
@@ -33,7 +37,8 @@ class Pool:
     def spend(self, uj: int) -> None:
         """Take `uj` >= 0 out of the pool, which never goes below 0."""
         self.spent_uj += uj
-        self.level_uj = max(self.level_uj - uj, 0)
+        if not self.mains:
+            self.level_uj = max(self.level_uj - uj, 0)
         self._judge()
 
     def spend_time(self, state: str, duration_ms: int) -> None:

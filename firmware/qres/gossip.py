@@ -19,7 +19,7 @@ if False:
 _ENTRIES_MAX = const(128)
 _SEEN_MAX = const(32)
 _ENOUGH = const(2)  # equal announcements heard after which a node keeps its own to itself
-_SLACK = const(1024)  # 1/64 in Q16.16: rounding of BFP-16 that a check must allow
+_SLACK = const(2048)  # 1/32 in Q16.16: what a check must allow where all changes heard were alike
 _RESERVE_PERMILLE = const(150)
 
 
@@ -69,7 +69,6 @@ class Round:
         self.inputs = 0
         self.best: tuple[int, int, bytes] | None = None  # rank of the model adopted
         self.heard: dict[bytes, int] = {}  # hash -> announcements
-        self.trim = 0  # senders of each extreme that a check ignores
 
     def add(self, node: int, update: Update) -> bool:
         """Take an update; False when it is of another epoch, base or shape, or a second one."""
@@ -88,7 +87,6 @@ class Round:
         n = len(self.updates)
         self.inputs = n
         if n:
-            self.trim = max(min(n * faulty_permille // 1000, (n - 2) // 2), 0)
             entries = [(node, influence(peers.get(node), n), v) for node, v in sorted(self.updates.items())]
             change = aggregate.get(rule)(entries, n * faulty_permille // 1000, regime)
             values = [a + b for a, b in zip(self.base.values, change)]
@@ -123,22 +121,28 @@ class Round:
         rank = (0 if sentinel else 1, 255 - heard.inputs, model.hash)
         if self.best is not None and rank >= self.best:
             return None
-        if model.hash != self.candidate.hash and not self._plausible(model):
+        known = len(self.updates)
+        missed = min(max(heard.inputs - known, 0), known) if sentinel else 0  # a claim of many buys no more than twice
+        if model.hash != self.candidate.hash and not self._plausible(model, missed):
             return None
         self.best = rank
         return model
 
-    def _plausible(self, model: Model) -> bool:
+    def _plausible(self, model: Model, missed: int) -> bool:
+        """Whether a mean of what this node heard, and of `missed` updates that it did not, can be `model`.
+
+        The box of all changes heard, in every coordinate (a mean may lie anywhere in it), widened by its own size, and as
+        often again as updates were missed.
+        """
         vectors = [v for _, v in sorted(self.updates.items())]
         if len(vectors) < 2:
             return True  # heard too little to contradict a member of the swarm
         for i in range(len(model.values)):
-            column = sorted([v[i] for v in vectors])
-            least, most = column[self.trim], column[-1 - self.trim]
-            spread = most - least + _SLACK
-            low = self.base.values[i] + min(least, 0) - spread
-            high = self.base.values[i] + max(most, 0) + spread
-            if not low <= model.values[i] <= high:
+            column = [v[i] for v in vectors]
+            low, high = min(column), max(column)
+            spread = (high - low + _SLACK) * (1 + missed)
+            change = model.values[i] - self.base.values[i]
+            if not min(low, 0) - spread <= change <= max(high, 0) + spread:
                 return False
         return True
 
@@ -146,7 +150,7 @@ class Round:
         """Write the state to a snapshot."""
         out.blob(self.base.packed)
         out.blob(self.candidate.packed)
-        out.sints([self.epoch, self.inputs, self.trim])
+        out.sints([self.epoch, self.inputs])
         out.uint(len(self.updates))
         for node, values in sorted(self.updates.items()):
             out.uint(node)
@@ -162,7 +166,7 @@ class Round:
         """Read the state from a snapshot."""
         self.base = unpack(self.base.channels, self.base.order, data.blob())
         self.candidate = unpack(self.base.channels, self.base.order, data.blob())
-        self.epoch, self.inputs, self.trim = data.sints()
+        self.epoch, self.inputs = data.sints()
         for _ in range(data.count()):
             node = data.uint()
             self.updates[node] = data.sints()

@@ -52,7 +52,7 @@ class Node:
         self.clock = Clock()
         self.sensing = Sensing(cfg)
         self.machine = Machine(cfg["profile"])
-        self.pool = Pool(cfg["power"], cfg["battery_uj"])
+        self.pool = Pool(cfg["power"], cfg["battery_uj"], self.sentinel)
         self.silence = Silence()
         self.queue = Queue(cfg["queue"])
         self.rng = Rng(0)

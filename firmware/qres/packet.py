@@ -105,7 +105,10 @@ def unpack_update(payload: bytes, model_key: int) -> Update:
 
 
 class Announcement:
-    """A model that a node holds, with its clock: the swarm's beacon and the newcomer's first lesson."""
+    """A model that a node holds, with its clock: the swarm's beacon and the newcomer's first lesson.
+
+    A beacon names the model only: no channels, no order, and four bytes of hash in place of the packed form.
+    """
 
     def __init__(
         self, time_ms: int, stratum: int, epoch: int, inputs: int, channels: int, order: int, packed: bytes
@@ -134,11 +137,8 @@ def unpack_model(payload: bytes) -> Announcement:
     if len(payload) < 16:
         raise PacketError("truncated announcement")
     channels, order = payload[14], payload[15]
-    if (
-        payload[12] > 15
-        or not 1 <= channels <= CHANNELS_MAX
-        or len(payload) != 16 + size_bytes(channels, order)
-    ):
+    size = size_bytes(channels, order) if channels else 4
+    if payload[12] > 15 or channels > CHANNELS_MAX or (order and not channels) or len(payload) != 16 + size:
         raise PacketError("not an announcement")
     time_ms = int.from_bytes(payload[:6], "little")
     epoch = int.from_bytes(payload[6:10], "little")

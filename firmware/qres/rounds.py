@@ -21,7 +21,7 @@ _ALERTS_MAX = const(4)  # alerts that a sentinel repeats for those who slept
 class Rounds:
     """Windows, the current round, and the epoch of the model held."""
 
-    STATE = "u:closed u:epoch u:agreed u:window u:start q:pushed q:alerts"
+    STATE = "u:closed u:epoch u:agreed u:window u:pull u:start q:pushed q:alerts"
 
     def __init__(self, cfg: "dict[str, Any]") -> None:
         """`cfg` as config.load returns it."""
@@ -39,6 +39,7 @@ class Rounds:
         self.epoch = 0  # of the model held
         self.agreed = 0  # epochs in which the model held was the announced one
         self.window = 0  # a window is open
+        self.pull = 0  # the sentinel named a model that we do not hold
         self.start = 0  # swarm time at which the planned window begins
         self.pushed: list[tuple[int, bytes]] = []  # (-priority, frame) to relay
         self.alerts: list[tuple[int, bytes]] = []  # (0, frame)
@@ -101,6 +102,8 @@ class Rounds:
 
         Outside of a round only the sentinel is believed, and by a node that has no model yet, anybody of the swarm.
         """
+        if not heard.channels:
+            return self._hear_beacon(heard, held)
         if self.round is not None and heard.epoch == self.round.epoch:
             model = self.round.consider(heard, heard.stratum == 0)
         elif heard.epoch >= self.epoch and (heard.stratum == 0 or self.epoch == 0):
@@ -114,7 +117,18 @@ class Rounds:
             return None
         if model is not None:
             self.epoch = heard.epoch
+            self.pull = 0
         return model
+
+    def _hear_beacon(self, heard: Announcement, held: Model) -> "Model | None":
+        """The model held, when the sentinel's beacon names it; else remember to pull the one that it names."""
+        if heard.stratum or heard.epoch < self.epoch:
+            return None
+        if heard.packed != held.hash:
+            self.pull = 1
+            return None
+        self.epoch = heard.epoch
+        return held
 
     def keep_alert(self, frame: bytes) -> None:
         """A sentinel repeats the last alerts, in their senders' own frames, when the sleepers listen."""
@@ -136,6 +150,7 @@ class Rounds:
             return held if sentinel else None
         if sentinel:
             self.epoch = r.epoch
+            r.best = (0, 255 - r.inputs, r.candidate.hash)  # nobody's word goes before its own
             return r.candidate
         if r.best is not None and r.best[0] == 0:
             return None

@@ -41,7 +41,7 @@ class Learned:
 class Sensing:
     """All channels of one node."""
 
-    STATE = "l:predictors l:detectors l:learned b:window u:samples u:spikes u:missing u:entropy"
+    STATE = "l:predictors l:detectors l:learned b:window u:packets u:samples u:spikes u:missing u:entropy"
 
     def __init__(self, cfg: "dict[str, Any]") -> None:
         """`cfg` as config.load returns it."""
@@ -58,6 +58,7 @@ class Sensing:
         self.learned = [Learned() for _ in specs]
         self.window = bytes(32)  # hash chain over the epoch's samples
         self.encoder = Encoder(len(specs), self.coder, PAYLOAD_MAX, None)
+        self.packets = 0
         self.samples = 0
         self.spikes = 0
         self.missing = 0
@@ -100,7 +101,10 @@ class Sensing:
 
     def flush(self, regime: int) -> "bytes | None":
         """Close the packet and begin the next one from the prior; None when it is empty."""
-        payload = self.encoder.finish(self.period_ms, regime) if self.encoder.steps else None
+        payload = None
+        if self.encoder.steps:
+            payload = self.encoder.finish(self.period_ms, regime)
+            self.packets += 1
         self.encoder = Encoder(len(self.predictors), self.coder, PAYLOAD_MAX, self.prior)
         return payload
 

@@ -92,6 +92,7 @@ CLOSE = const(3)  # aggregate the updates heard
 ANNOUNCE = const(4)  # say which model came out
 END = const(5)  # close the radio window
 JOIN = const(6)  # ask for the swarm's model and time
+BEACON = const(7)  # tell the time, and which model is in force
 
 
 class Agenda:

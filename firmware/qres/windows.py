@@ -7,11 +7,12 @@ updates first, then each aggregates what it heard, then the result is announced.
 from qres import events as ev
 from qres import packet, telemetry
 from qres.compat import const
-from qres.wake import ANNOUNCE, CLOSE, END, JOIN, SPEAK, UNSYNCED
+from qres.wake import ANNOUNCE, BEACON, CLOSE, END, JOIN, SPEAK, UNSYNCED
 
 if False:
     from typing import Any
 
+    from qres.model import Model
     from qres.node import Node
 
 _JOIN_TRIES = const(4)
@@ -29,9 +30,8 @@ def open_window(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:
     learning = rounds.open(rounds.start, node.sensing.model)
     close = start + rounds.window_ms
     node.agenda.at(start + node.slot_ms(), SPEAK)
-    if node.sentinel:
-        node.agenda.at(start + 5, ANNOUNCE)
-        node.agenda.at(start + rounds.window_ms // 2, ANNOUNCE)
+    if node.sentinel:  # for the clocks, and for those who missed the last round
+        node.agenda.at(start + 5, BEACON)
     if not learning:
         node.agenda.at(close, END)
         return
@@ -51,8 +51,11 @@ def speak(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:
     swarm = node.clock.swarm(now)
     oldest = node.sensing.pending_since_ms()
     learning = node.rounds.round is not None
-    if oldest >= 0 and swarm - oldest >= node.cfg["flush_ms"]:
+    # The first packet goes early: whoever sets up a board wants to see that it speaks.
+    if oldest >= 0 and (swarm - oldest >= node.cfg["flush_ms"] or not node.sensing.packets):
         node.queue.put(packet.DATA, node.sensing.flush(node.machine.state) or b"")
+    if node.rounds.pull:
+        node.say(packet.PULL, b"", out, now)
     status = learning
     for kind, payload in node.queue.take():
         if kind == packet.TELEMETRY:
@@ -77,26 +80,35 @@ def close(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:
 
 def announce(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:
     """Send the model, and first whatever others said that sleepers should hear."""
+    _relay(node, out)
+    model = node.rounds.voice(node.sensing.model, node.sentinel)
+    if model is not None:
+        _tell(node, now, out, model, False)
+
+
+def beacon(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:
+    """Tell the time and name the model in force; who holds another one pulls it."""
+    _relay(node, out)
+    _tell(node, now, out, node.sensing.model, True)
+
+
+def _relay(node: "Node", out: "list[tuple[Any, ...]]") -> None:
+    """Send on what others said."""
     for frame in node.rounds.relays(node.sentinel):
         out.append((ev.SEND, frame))
         node.pool.spend_send(len(frame))
-    model = node.rounds.voice(node.sensing.model, node.sentinel)
-    if model is None:
-        return
+
+
+def _tell(node: "Node", now: int, out: "list[tuple[Any, ...]]", model: "Model", brief: bool) -> None:
+    """Announce `model`, which is ours from here on; `brief` by name only."""
     if model.hash != node.sensing.model.hash:
         node.sensing.adopt(model)
     if node.sentinel:
         node.sensing.confirm(model)
-    held = packet.Announcement(
-        node.clock.swarm(now),
-        node.clock.stratum,
-        node.rounds.epoch,
-        node.rounds.inputs(),
-        model.channels,
-        model.order,
-        model.packed,
-    )
-    node.say(packet.MODEL, held.pack(node.cfg["model_key"]), out, now)
+    shape = (0, 0, model.hash) if brief else (model.channels, model.order, model.packed)
+    rounds = node.rounds
+    said = packet.Announcement(node.clock.swarm(now), node.clock.stratum, rounds.epoch, rounds.inputs(), *shape)
+    node.say(packet.MODEL, said.pack(node.cfg["model_key"]), out, now)
 
 
 def end(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:
@@ -129,11 +141,4 @@ def join(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:
     node.agenda.at(swarm + _JOIN_WAIT_MS + node.rng.below(200), JOIN)
 
 
-ITEMS = (
-    open_window,
-    speak,
-    close,
-    announce,
-    end,
-    join,
-)  # in the order of their numbers in wake.py, from OPEN
+ITEMS = (open_window, speak, close, announce, end, join, beacon)  # in the order of their numbers in wake.py, from OPEN

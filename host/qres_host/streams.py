@@ -302,6 +302,8 @@ class Streams:
 
     def _model(self, out: list[Found], at: Packet, body: bytes) -> None:
         said = packet.unpack_model(body)
+        if not said.channels:  # a beacon: it names a model, and whoever misses it asks
+            return
         found = model.unpack(said.channels, said.order, said.packed)
         if found.hash not in self.models:
             self.models[found.hash] = found

@@ -1,6 +1,6 @@
 """The serial wire, host side: bytes of a board in, checked frames and lines of text out.
 
-A frame is `0x00 | COBS(type u8 | seq u16 LE | payload | crc16 BE) | 0x00` with CRC-16/CCITT-FALSE over
+A frame is `0x00 | COBS(type u8 | seq u16 LE | payload | crc16 BE) | 0x00` with CRC-16/GENIBUS over
 type..payload. Between frames stands plain text without 0x00: the REPL, prints, tracebacks. The type
 is a control character, so the second byte of a piece tells a frame from text as soon as it arrives,
 and text is passed on line by line without waiting for the next frame.
@@ -20,6 +20,7 @@ RADIO, TRACE, REPLY, HELLO, PEERS, LOG = 1, 2, 3, 4, 5, 6
 
 MAX_ENCODED = 4096  # twice the longest legal frame (2,048 bytes of payload): longer ones are garbage
 _HEAD = struct.Struct("<BH")
+_RESIDUE = 0x1D0F
 _MIN_FRAME = _HEAD.size + 2
 # Control characters that begin no frame type, because terminals and the raw REPL use them in text.
 _TEXT_CONTROLS = frozenset(b"\b\t\n\r\x1b")
@@ -45,7 +46,8 @@ class Text(NamedTuple):
 def encode_frame(kind: int, seq: int, payload: bytes) -> bytes:
     """Return the bytes on the wire of one frame; for tests, tools and simulated boards."""
     body = _HEAD.pack(kind, seq & 0xFFFF) + payload
-    return b"\0" + bytes(encode(body + crc_hqx(body, 0xFFFF).to_bytes(2, "big"))) + b"\0"
+    crc = crc_hqx(body, 0xFFFF) ^ 0xFFFF
+    return b"\0" + bytes(encode(body + crc.to_bytes(2, "big"))) + b"\0"
 
 
 class Deframer:
@@ -99,8 +101,8 @@ class Deframer:
             body = decode(piece)
         except DecodeError:
             body = b""
-        # A CRC that follows its data leaves the remainder zero, so one pass checks both.
-        if len(body) < _MIN_FRAME or crc_hqx(body, 0xFFFF):
+        # An inverted CRC that follows its data leaves this remainder, so one pass checks both.
+        if len(body) < _MIN_FRAME or crc_hqx(body, 0xFFFF) != _RESIDUE:
             self.bad += 1
             return
         kind, seq = _HEAD.unpack_from(body)

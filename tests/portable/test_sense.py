@@ -112,6 +112,9 @@ def test_pool_accounts_in_microjoules_and_caps_with_hysteresis():
     assert pool.capped == 0
     pool.spend(10**12)
     assert pool.level_uj == 0 and pool.spent_uj > 10**12
+    mains = energy.Pool(POWER, 1000000, True)
+    mains.spend(10**12)
+    assert mains.permille() == 1000 and mains.spent_uj == 10**12
 
 
 def test_silence():

@@ -113,6 +113,8 @@ class Swarm:
             kind, node, _, _, body = packet.parse(payload[9:])
             if kind == packet.MODEL:
                 held = packet.unpack_model(body)
+                if not held.channels:
+                    continue
                 m = unpack(held.channels, held.order, held.packed)
                 models[m.hash] = m
             elif kind == packet.DATA:
@@ -156,6 +158,20 @@ def test_without_a_sentinel_nodes_that_share_a_clock_agree_too():
     swarm.run(START + 49 * HOUR)
     hashes = {n.sensing.model.hash for n in swarm.nodes[1:]}
     assert len(hashes) == 1 and hashes != {swarm.nodes[0].sensing.model.hash}
+
+
+def test_who_misses_a_round_pulls_the_model_that_the_beacon_names():
+    boundary = START + 5000 + 12 * HOUR
+    swarm = Swarm(4).run(boundary)
+    swarm.radio[2] = 0  # deaf for the whole round
+    swarm.run(boundary + 5000)
+    new = swarm.nodes[0].sensing.model.hash
+    assert {n.sensing.model.hash for n in swarm.nodes} == {new, swarm.nodes[2].sensing.model.hash}
+    assert swarm.nodes[2].sensing.model.hash != new
+    swarm.run(boundary + 4 * HOUR)
+    assert swarm.nodes[2].sensing.model.hash == new
+    pulls = [p for _, k, p in swarm.reports if k == ev.WIRE_RADIO and p[9] & 15 == packet.PULL]
+    assert packet.parse(pulls[-1][9:])[1] & 255 == 3
 
 
 def test_sleepers_sleep():
@@ -281,4 +297,4 @@ def test_a_life_hashes_the_same_on_every_machine():
     assert (swarm.frames, swarm.crc, last) == GOLDEN, (swarm.frames, swarm.crc, last)
 
 
-GOLDEN = (115, 3231753517, 3122572449)
+GOLDEN = (117, 4019914816, 1026086908)

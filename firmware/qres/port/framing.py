@@ -44,7 +44,7 @@ def encode(kind: int, seq: int, payload: "bytes | bytearray") -> bytearray:
         raise ValueError("payload too long")
     body = bytearray((kind, seq & 255, seq >> 8))
     body += payload
-    crc = crc16(body)
+    crc = crc16(body) ^ 0xFFFF  # inverted, else a frame that a zero byte lengthens or shortens could pass
     body.append(crc >> 8)
     body.append(crc & 255)
     out = bytearray(1)
