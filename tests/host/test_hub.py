@@ -125,7 +125,7 @@ def test_a_machine_that_dies_is_counted_and_boots_again(tmp_path: Path, runs: li
     runs[0].hours(0.1)
     os.kill(runs[0].hub.boards[0]._machine.pid, signal.SIGKILL)  # type: ignore[attr-defined]
     while not runs[0].hub.status()["boards"][0]["crashes"]:
-        runs[0].hub._turn(None)
+        runs[0].hub._turn()
     runs[0].hub.run_until(runs[0].hub.now_us + 60_000_000)
     assert runs[0].said(0) == ["1", "3"]
 
@@ -172,7 +172,7 @@ def test_output_that_nobody_reads_does_not_stop_a_board(tmp_path: Path, runs: li
     runs[0].hours(0.1)
     status = runs[0].hub.status()["boards"][0]
     assert status["state"] == "asleep"
-    assert 300 * 1001 - 80_000 < status["serial_dropped_bytes"] < 300 * 1001
+    assert 300 * 1001 - 100_000 < status["serial_dropped_bytes"] < 300 * 1001
 
 
 # The radio alone

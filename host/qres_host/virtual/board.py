@@ -120,6 +120,9 @@ class Board:
     def typed(self, data: bytes) -> None:
         """Bytes came from the host's end of the serial line."""
 
+    def tick(self) -> None:
+        """Called a few times per real second."""
+
     def close(self) -> None:
         """Release everything."""
         self.end()

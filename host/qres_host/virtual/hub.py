@@ -33,6 +33,7 @@ SILENT_S = 20.0  # a machine that computes for longer than this real time hangs
 SPINS = 20_000  # waits without any virtual time passing
 DRIFT_PPM = 20
 TURN_S = 0.5
+TICK_S = 0.2
 
 
 class Hub:
@@ -69,6 +70,7 @@ class Hub:
         self._running: set[Board] = set()
         self._settled: list[Board] = []
         self._stopping = False
+        self._tick_s = 0.0
         self.started_s = time.monotonic()
         self.air = Air(
             [spec.position for spec in specs],
@@ -113,15 +115,19 @@ class Hub:
     def run(self) -> None:
         """Run at the given speed until stop()."""
         while not self._stopping:
-            self._turn(None)
+            self._turn()
 
     def run_until(self, end_us: int) -> None:
         """Run until virtual `end_us`, which is then the present, or until stop()."""
         while not self._stopping and self._events and self._events[0][0] <= end_us:
-            self._turn(end_us)
+            self._turn()
         self.now_us = max(self.now_us, end_us)
 
-    def _turn(self, end_us: int | None) -> None:
+    def _turn(self) -> None:
+        if time.monotonic() > self._tick_s:
+            self._tick_s = time.monotonic() + TICK_S
+            for each in self.boards:
+                each.tick()
         if not self._events:
             self.pacer.pause()
             self.loop.turn(TURN_S)

@@ -177,6 +177,7 @@ class InprocBoard(Board):
         self._port: InprocPort | None = None
         self._window_ms = 0
         self._resetting = False
+        self._receiving = False
         self._input = bytearray()
         self._line = bytearray()
 
@@ -187,7 +188,7 @@ class InprocBoard(Board):
     def power_on(self, cause: int) -> None:
         self._port = InprocPort(self, cause)
         self._driver = None
-        self._resetting = False
+        self._resetting = self._receiving = False
         self._line.clear()
         window_ms = self.table.get("boot_window_ms", BOOT_WINDOW_MS)
         self._window_ms = 0 if cause == protocol.DEEPSLEEP_RESET else window_ms
@@ -227,6 +228,9 @@ class InprocBoard(Board):
     def _next_event(self, port: InprocPort, driver: Driver) -> tuple[Any, ...] | None:
         """Return what the firmware's wait() would give now; None when it would block, with the outcome set."""
         until_ms, kind = driver.until_ms, driver.kind
+        receiving, self._receiving = self._receiving, False
+        if receiving and self.frames:  # the firmware's recv() ends with a frame, even when time is up as well
+            return self._packet(port)
         if kind == DEEP:
             port.radio(0)
             ms = max(1, min(until_ms - port.now_ms(), WAIT_MAX_MS))
@@ -241,15 +245,19 @@ class InprocBoard(Board):
         if left_ms <= 0:
             return TIMER, port.now_ms()
         if kind != LIGHT and port.radio_on and self.frames:
-            _mac, frame, rssi = self.frames.pop(0)
-            return PACKET, port.now_ms(), frame, rssi
+            return self._packet(port)
         watchdog_ms = self.table.get("watchdog_ms", WATCHDOG_MS)
         left_ms = min(left_ms, watchdog_ms // 2 if watchdog_ms else WAIT_MAX_MS)
         flags = protocol.LIGHT if kind == LIGHT else protocol.WAKE_STDIN
         if kind != LIGHT and port.radio_on:
             flags |= protocol.WAKE_PACKET
+            self._receiving = True
         self._wait(self.local_us() + left_ms * 1000, flags)
         return None
+
+    def _packet(self, port: InprocPort) -> tuple[Any, ...]:
+        _mac, frame, rssi = self.frames.pop(0)
+        return PACKET, port.now_ms(), frame, rssi
 
     def _wait(self, until_us: int, flags: int) -> None:
         self.outcome = protocol.Message(protocol.WAIT, 0, struct.pack("<qB", until_us, flags))

@@ -125,16 +125,21 @@ class _Machine:
         self.socket.close()
 
 
-def _inner_terminal() -> tuple[int, int]:
-    """Return master and slave of the pty that a machine has as terminal: Ctrl-C is its only special character."""
-    master, slave = pty.openpty()
-    mode = termios.tcgetattr(slave)
+def _program_mode(terminal: int) -> None:
+    """Set a terminal as a program finds it: every byte passes but Ctrl-C. The REPL changes it for itself."""
+    mode = termios.tcgetattr(terminal)
     mode[0] = mode[1] = 0
     mode[3] = termios.ISIG
     mode[6] = [b"\0"] * len(mode[6])  # 0 switches a character off
     mode[6][termios.VINTR] = b"\x03"
     mode[6][termios.VMIN], mode[6][termios.VTIME] = b"\1", b"\0"
-    termios.tcsetattr(slave, termios.TCSANOW, mode)
+    termios.tcsetattr(terminal, termios.TCSANOW, mode)
+
+
+def _inner_terminal() -> tuple[int, int]:
+    """Return master and slave of the pty that a machine has as terminal: Ctrl-C is its only special character."""
+    master, slave = pty.openpty()
+    _program_mode(slave)
     os.set_blocking(master, False)
     return master, slave
 
@@ -190,6 +195,8 @@ class VmBoard(Board):
 
     def prepare(self) -> None:
         if self._machine is None:
+            if self.tainted:  # the last machine may have died at its prompt
+                _program_mode(self._slave)
             self._machine = _Machine(self._nursery, self._slave, self._flash, self._output_end)
             self._loop.watch(self._machine.socket.fileno(), self._readable)
 
@@ -345,7 +352,7 @@ class VmBoard(Board):
         self._hold_until_s = time.monotonic() + INPUT_HOLD_S * 10
 
     def tick(self) -> None:
-        """Called now and then: release typed bytes whose prompt never came."""
+        """Release typed bytes whose prompt never came."""
         if self._hold_until_s and time.monotonic() > self._hold_until_s:
             self._hold_until_s = 0.0
             self._feed()
@@ -363,7 +370,9 @@ class VmBoard(Board):
         del self._pending[:count]
         if interrupts:
             self._hold_until_s = time.monotonic() + INPUT_HOLD_S
-        elif count and self.state in (RUNNING, WAITING):
+            # The signal may have come just before the machine began to read our answer: then an answer must wake it.
+            self.wait_flags |= protocol.WAKE_STDIN
+        if count and self.state in (RUNNING, WAITING):
             self.host.typed(self)
         if self._pending and not self._hold_until_s:
             self._loop.watch(self._terminal, lambda fd: None, lambda fd: self._feed())

@@ -62,8 +62,17 @@ def ask(op, payload=b""):
 def _read(n):
     data = _file.read(n)
     if len(data) != n:
-        raise SystemExit  # the hub is gone
+        _gone()
     return data
+
+
+def _gone():
+    """The hub has closed this machine's socket: its server will kill it. If that is gone too, end by itself."""
+    try:
+        _native.sleep(5)
+    except KeyboardInterrupt:
+        pass
+    raise SystemExit
 
 
 def _answer():
@@ -132,7 +141,8 @@ def end(op, payload):
     tell(op, payload)
     while True:
         try:
-            _native.sleep(60)
+            if not _file.read(1):
+                _gone()
         except KeyboardInterrupt:
             pass
 

@@ -6,6 +6,7 @@ import qb_link as _link
 
 _UNIX_2000_S = 946684800
 _TICKS_MASK = 0x3FFFFFFF
+_SLICE_US = 20000
 _boot_us = 0
 
 
@@ -74,7 +75,10 @@ def _days(year, month, day):
 def sleep_us(us):
     """Let time pass with the CPU on."""
     if _link.repl:
-        _native.sleep_us(us)
+        end_us = _link.local_us() + us
+        while us > 0:  # in slices, for a Ctrl-C just before the call would wait for its end
+            _native.sleep_us(min(us, _SLICE_US))
+            us = end_us - _link.local_us()
     elif us > 0:
         _link.wait(_link.local_us() + us, _link.WAKE_STDIN)
 
