@@ -160,6 +160,9 @@ class Driver:
 
 def main(config: dict) -> None:
     """Run the board that `config` (the content of /config.json) describes; returns on Ctrl-C alone."""
+    import sys
+
+    import qres
     from qres.config import ConfigError
     from qres.node import Node
     from qres.port.esp32 import Port
@@ -169,6 +172,8 @@ def main(config: dict) -> None:
     except ConfigError as error:
         print("/config.json:", error)
         return
+    sys.modules.pop("qres.config")  # used once; 8 KB of heap that the board needs
+    del qres.config
     port = Port(config)
     driver = Driver(node, port, bool(config.get("trace")))
     try:

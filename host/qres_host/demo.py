@@ -26,7 +26,8 @@ from qres_host.errors import PARTIAL
 from qres_host.view import View
 from qres_host.virtual import playback
 from qres_host.virtual.board import BoardSpec
-from qres_host.virtual.cli import DEMO_KEY, MAX_BOARDS, make_specs
+from qres_host.virtual.cli import MAX_BOARDS
+from qres_host.virtual.specs import DEMO_KEY, make_specs
 from qres_host.virtual.swarm import Swarm
 from qres_host.web.server import open_browser, start_server
 
@@ -120,7 +121,7 @@ def as_text(summary: dict[str, Any]) -> str:
         ("time", f"{s['simulated_days']:,} simulated days in {s['real_s']:,} s, {s['boards']} boards, {s['reboots']:,} boots"),
         ("samples", f"{s['samples']:,} received, {s['samples_verified']:,} checked: {verdict}"),
         ("streams", f"{s['streams_exact']} of {s['streams']} verified exact"),
-        ("on the air", f"{s['bytes_on_the_air']:,} bytes in {s['packets']:,} data packets and all else"),
+        ("on the air", f"{s['bytes_on_the_air']:,} bytes in {s['packets']:,} frames: data, telemetry, lessons, beacons"),
         ("", f"{s['times_smaller_than_raw']}x smaller than raw int32 ({s['bytes_raw_int32']:,} bytes)"),
         ("", f"{s['times_smaller_than_send_everything']}x smaller than a frame per sample"
              f" ({s['bytes_send_everything']:,} bytes)"),

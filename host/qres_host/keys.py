@@ -43,7 +43,7 @@ def find_key(given: str, near: Path) -> bytes:
 def key_for(given: str, devices: Iterable[Uri]) -> bytes:
     """Return the key that was given, else the public one of virtual boards when there are no others."""
     if not given and all(uri.scheme == "virtual" for uri in devices):
-        from qres_host.virtual.cli import DEMO_KEY
+        from qres_host.virtual.specs import DEMO_KEY
 
         return parse_key(DEMO_KEY)
     return parse_key(given)
