@@ -71,8 +71,13 @@ def main() -> int:
     values, missing = convert_table(Path(sys.argv[1]))
     names = np.array([[name, unit, scale] for name, unit, scale, _ in CHANNELS])
     np.savez_compressed(
-        TARGET, x=values, missing=np.packbits(missing), stations=np.array(STATIONS), channels=names,
-        t0_ms=np.int64(T0.timestamp() * 1000), period_ms=np.int64(3_600_000),
+        TARGET,
+        x=values,
+        missing=np.packbits(missing),
+        stations=np.array(STATIONS),
+        channels=names,
+        t0_ms=np.int64(T0.timestamp() * 1000),
+        period_ms=np.int64(3_600_000),
     )
     print(f"{TARGET.name}: {values.shape}, {int(missing.sum())} missing, {TARGET.stat().st_size} bytes")
     return 0
