@@ -94,9 +94,7 @@ def _unzigzag(value: int) -> int:
 class Block:
     """A decoded packet: steps number `index` and following, `period_ms` apart in swarm time."""
 
-    def __init__(
-        self, regime: int, channels: int, index: int, period_ms: int, model_hash: "bytes | None"
-    ) -> None:
+    def __init__(self, regime: int, channels: int, index: int, period_ms: int, model_hash: "bytes | None") -> None:
         """Empty `steps` and `residuals`: lists of tuples, None where a value is missing."""
         self.regime = regime
         self.channels = channels

@@ -27,11 +27,7 @@ def infects(residual: int, accuracy: int, energy_permille: int, cfg: "dict[str, 
     """Whether an update is worth its frame: error low, gain high (Q16.16), energy above the reserve."""
     worst: int = cfg["max_residual_permille"]
     least: int = cfg["min_gain_permille"]
-    return (
-        residual * 1000 <= worst << 16
-        and accuracy * 1000 >= least << 16
-        and energy_permille >= _RESERVE_PERMILLE
-    )
+    return residual * 1000 <= worst << 16 and accuracy * 1000 >= least << 16 and energy_permille >= _RESERVE_PERMILLE
 
 
 def priority(residual: int, accuracy: int, energy_permille: int) -> int:
@@ -131,8 +127,8 @@ class Round:
     def _plausible(self, model: Model, missed: int) -> bool:
         """Whether a mean of what this node heard, and of `missed` updates that it did not, can be `model`.
 
-        The box of all changes heard, in every coordinate (a mean may lie anywhere in it), widened by its own size, and as
-        often again as updates were missed.
+        The box of all changes heard, in every coordinate (a mean may lie anywhere in it), widened by its own size, and
+        as often again as updates were missed.
         """
         vectors = [v for _, v in sorted(self.updates.items())]
         if len(vectors) < 2:

@@ -60,11 +60,7 @@ def pack_vector(channels: int, order: int, values: "list[int]") -> bytes:
 
 def unpack_vector(channels: int, order: int, data: bytes) -> "list[int]":
     """What pack_vector wrote; ModelError for other bytes."""
-    if (
-        not 1 <= channels <= CHANNELS_MAX
-        or not 1 <= order <= ORDER_MAX
-        or len(data) != size_bytes(channels, order)
-    ):
+    if not 1 <= channels <= CHANNELS_MAX or not 1 <= order <= ORDER_MAX or len(data) != size_bytes(channels, order):
         raise ModelError("wrong size of vector")
     out: list[int] = []
     try:

@@ -161,9 +161,7 @@ class Node:
         if full:
             self.queue.put(packet.DATA, full)
         swarm = self.clock.swarm(now)
-        self.queue.put(
-            packet.ALERT, packet.pack_alert(self.machine.state, entropy, self.rounds.epoch_of(swarm))
-        )
+        self.queue.put(packet.ALERT, packet.pack_alert(self.machine.state, entropy, self.rounds.epoch_of(swarm)))
         if not self.rounds.window:
             self.rounds.window = 1
             self.agenda.at(swarm + self.rng.below(64), SPEAK)
@@ -182,9 +180,7 @@ class Node:
             self.plan(now)
             self.agenda.at(argument, ANNOUNCE)
         elif name == "status":
-            self._report(
-                now, 0, self.link.seal(packet.TELEMETRY, telemetry.pack(telemetry.values(self, now))), out
-            )
+            self._report(now, 0, self.link.seal(packet.TELEMETRY, telemetry.pack(telemetry.values(self, now))), out)
         else:
             out.append((ev.REPLY, b'{"error":"unknown command or argument"}'))
             return
@@ -292,6 +288,7 @@ class Node:
         out.append((ev.SLEEP, until, kind))
 
     def switch(self, on: int, out: "list[tuple[Any, ...]]") -> None:
+        """Turn the radio on (1) or off (0), unless it is."""
         if self.radio != on:
             self.radio = on
             out.append((ev.RADIO, on))
@@ -311,9 +308,11 @@ class Node:
         out.append((ev.REPORT, ev.WIRE_RADIO, head + frame))
 
     def reputation(self) -> int:
+        """What the own lessons have earned, Q16.16."""
         return self.link.peers.get(self.link.me)
 
     def cost(self) -> int:
+        """The cost that entropy x reputation must exceed before gossip is worth it, Q16.16."""
         cost: int = self.cfg["cost_permille"]
         return (cost << 16) // 1000
 

@@ -68,9 +68,7 @@ def verify(key: bytes, frame: bytes) -> bool:
 class Update:
     """A GhostUpdate: what a node learned in an epoch, as a change of the model that it started from."""
 
-    def __init__(
-        self, epoch: int, base: bytes, residual: int, accuracy: int, commitment: bytes, delta: bytes
-    ) -> None:
+    def __init__(self, epoch: int, base: bytes, residual: int, accuracy: int, commitment: bytes, delta: bytes) -> None:
         """`base` 4-byte model hash; residual error and accuracy gain Q16.16 (0 to 1); `commitment` 8 bytes of the hash
         over the epoch's samples; packed `delta`."""
         self.epoch = epoch
@@ -83,9 +81,7 @@ class Update:
     def pack(self, model_key: int) -> bytes:
         """The payload; `model_key` u16 names the layout of channels."""
         head = self.epoch.to_bytes(4, "little") + model_key.to_bytes(2, "little") + self.base
-        gains = min(self.residual, 65535).to_bytes(2, "little") + min(self.accuracy, 65535).to_bytes(
-            2, "little"
-        )
+        gains = min(self.residual, 65535).to_bytes(2, "little") + min(self.accuracy, 65535).to_bytes(2, "little")
         return head + gains + self.commitment + self.delta
 
 
@@ -124,11 +120,7 @@ class Announcement:
 
     def pack(self, model_key: int) -> bytes:
         """The payload; `model_key` u16 names the layout of channels."""
-        head = (
-            self.time_ms.to_bytes(6, "little")
-            + self.epoch.to_bytes(4, "little")
-            + model_key.to_bytes(2, "little")
-        )
+        head = self.time_ms.to_bytes(6, "little") + self.epoch.to_bytes(4, "little") + model_key.to_bytes(2, "little")
         return head + bytes([self.stratum, min(self.inputs, 255), self.channels, self.order]) + self.packed
 
 

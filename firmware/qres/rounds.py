@@ -57,9 +57,7 @@ class Rounds:
         if saving:
             return boundary
         base: int = self.cfg["base_ms"][CALM if capped else regime]
-        return min(
-            boundary, next_slot_ms(swarm_ms, interval_ms(base, reputation, bool(self.cfg["rendezvous"])))
-        )
+        return min(boundary, next_slot_ms(swarm_ms, interval_ms(base, reputation, bool(self.cfg["rendezvous"]))))
 
     def open(self, start: int, model: Model) -> bool:
         """A window begins; True when it is a learning round."""

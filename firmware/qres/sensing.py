@@ -82,9 +82,7 @@ class Sensing:
             predictor = self.predictors[c]
             if predictor.count > self.order:
                 residual = v - predictor.predict()
-                base = predictor.last + nlms_predict(
-                    array("i", self.model.weights(c)), 0, predictor.d, self.order
-                )
+                base = predictor.last + nlms_predict(array("i", self.model.weights(c)), 0, predictor.d, self.order)
                 self.learned[c].push(residual, v - base, v - predictor.last)
                 entropy, spike = self.detectors[c].push(residual)
                 self.spikes += spike

@@ -1,8 +1,8 @@
 """`qres demo`: a whole swarm on this machine, from sensors to dashboard, and a summary of what it did.
 
-Every board is a MicroPython machine that runs the files that get flashed. One of them, the sentinel, has a cable; all that is
-shown came over the simulated radio to it, through its serial port, and out of the decoder, and is compared with
-what the sensors really read.
+Every board is a MicroPython machine that runs the files that get flashed. One of them, the sentinel, has a cable; all
+that is shown came over the simulated radio to it, through its serial port, and out of the decoder, and is compared
+with what the sensors really read.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ def summarize(view: View, status: dict[str, Any], specs: Sequence[BoardSpec]) ->
         "streams_exact": totals["streams_exact"],
         "packets": totals["packets"],
         "bytes_on_the_air": totals["bytes_air"],
+        "bytes_with_samples": totals["bytes_data"],
         "bytes_raw_int32": totals["bytes_raw"],
         "bytes_send_everything": totals["bytes_every"],
         "times_smaller_than_raw": ratio(totals["bytes_raw"], totals["bytes_air"]),
@@ -116,18 +117,21 @@ def ratio(whole: int, part: int) -> float:
 def as_text(summary: dict[str, Any]) -> str:
     """Return the summary for people."""
     s = summary
-    verdict = "all equal to the input" if not s["samples_mismatched"] else f"{s['samples_mismatched']:,} DIFFER from the input"
+    wrong = s["samples_mismatched"]
+    verdict = f"{wrong:,} DIFFER from the input" if wrong else "all equal to the input"
+    span = f"{s['simulated_days']:,} simulated days in {s['real_s']:,} s"
+    air = f"{s['bytes_on_the_air']:,} bytes in {s['packets']:,} frames"
+    share = f"{s['epochs_all_agreed']} of {s['epochs']} epochs agreed by every board that spoke"
+    every = s["bytes_send_everything"]
     rows = (
-        ("time", f"{s['simulated_days']:,} simulated days in {s['real_s']:,} s, {s['boards']} boards, {s['reboots']:,} boots"),
+        ("time", f"{span}, {s['boards']} boards, {s['reboots']:,} boots"),
         ("samples", f"{s['samples']:,} received, {s['samples_verified']:,} checked: {verdict}"),
         ("streams", f"{s['streams_exact']} of {s['streams']} verified exact"),
-        ("on the air", f"{s['bytes_on_the_air']:,} bytes in {s['packets']:,} frames: data, telemetry, lessons, beacons"),
+        ("on the air", f"{air}, of them {s['bytes_with_samples']:,} for samples"),
         ("", f"{s['times_smaller_than_raw']}x smaller than raw int32 ({s['bytes_raw_int32']:,} bytes)"),
-        ("", f"{s['times_smaller_than_send_everything']}x smaller than a frame per sample"
-             f" ({s['bytes_send_everything']:,} bytes)"),
+        ("", f"{s['times_smaller_than_send_everything']}x smaller than a frame per sample ({every:,} bytes)"),
         ("asleep", f"{s['asleep_percent']} % of the time (all sensing boards)"),
-        ("model", f"{s['epochs_all_agreed']} of {s['epochs']} epochs agreed by every board that spoke,"
-                  f" {s['mean_agreement_percent']} % on average"),
+        ("model", f"{share}, {s['mean_agreement_percent']} % on average"),
         ("lost", f"{s['frames_lost']:,} frames, {s['samples_lost']:,} samples; {s['rejected']:,} frames refused"),
     )
     return "\n".join(f"  {name:11}{text}" for name, text in rows)
@@ -136,8 +140,10 @@ def as_text(summary: dict[str, Any]) -> str:
 def _progress(view: View, started_s: float) -> str:
     totals = view.totals()
     known = sum(board["last_seen_ms"] is not None for board in view.fleet()["boards"])
-    return (f"{time.monotonic() - started_s:5.0f} s  {known} boards heard  {totals['samples']:,} samples  "
-            f"{totals['packets']:,} packets  {totals['mismatched']} wrong  {totals['frames_lost']} frames lost")
+    return (
+        f"{time.monotonic() - started_s:5.0f} s  {known} boards heard  {totals['samples']:,} samples  "
+        f"{totals['packets']:,} packets  {totals['mismatched']} wrong  {totals['frames_lost']} frames lost"
+    )
 
 
 def _watch(view: View, collector: Collector, duration_s: float, talk: bool) -> None:
@@ -152,19 +158,46 @@ def _watch(view: View, collector: Collector, duration_s: float, talk: bool) -> N
 
 
 @click.command(epilog=EXAMPLE)
-@click.option("--boards", default=16, show_default=True, type=click.IntRange(2, MAX_BOARDS), help="One of them is the sentinel.")
-@click.option("--speed", type=click.FloatRange(0), help="Virtual per real time; 0: all it can. Default: six samples a second.")
+@click.option(
+    "--boards", default=16, show_default=True, type=click.IntRange(2, MAX_BOARDS), help="One of them is the sentinel."
+)
+@click.option(
+    "--speed", type=click.FloatRange(0), help="Virtual per real time; 0: all it can. Default: six samples a second."
+)
 @click.option("--duration", default=0.0, type=click.FloatRange(0), help="End after so many seconds; 0: on Ctrl-C.")
 @click.option("--loss", default=0.0, show_default=True, type=click.FloatRange(0, 1), help="Share of radio frames lost.")
 @click.option("--seed", default=1, show_default=True, help="Decides all chance.")
-@click.option("--data", "files", multiple=True, type=click.Path(path_type=Path), help="CSV or NPZ to play: a board per column, or per file.")
+@click.option(
+    "--data",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="CSV or NPZ to play: a board per column, or per file.",
+)
 @click.option("--port", type=click.IntRange(0, 65535), help="Dashboard port; by default 8420 or the next free one.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Keep capture and database in this folder.")
-@click.option("--kind", type=click.Choice(["vm", "inproc"]), default="vm", show_default=True, help="MicroPython machines, or nodes inside one process.")
+@click.option(
+    "--kind",
+    type=click.Choice(["vm", "inproc"]),
+    default="vm",
+    show_default=True,
+    help="MicroPython machines, or nodes inside one process.",
+)
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
-def demo(boards: int, speed: float | None, duration: float, loss: float, seed: int, files: tuple[Path, ...], port: int | None,
-         keep: Path | None, kind: str, no_browser: bool, as_json: bool) -> None:
+def demo(
+    boards: int,
+    speed: float | None,
+    duration: float,
+    loss: float,
+    seed: int,
+    files: tuple[Path, ...],
+    port: int | None,
+    keep: Path | None,
+    kind: str,
+    no_browser: bool,
+    as_json: bool,
+) -> None:
     """Run a swarm of virtual boards and show it live; no hardware needed.
 
     Exit code 4 when a reconstructed value differs from what its sensor read.
@@ -182,8 +215,17 @@ def demo(boards: int, speed: float | None, duration: float, loss: float, seed: i
         sys.exit(PARTIAL)
 
 
-def _run(specs: Sequence[BoardSpec], pace: float, folder: Path, duration: float, loss: float, seed: int, port: int | None,
-         no_browser: bool, as_json: bool) -> dict[str, Any]:
+def _run(
+    specs: Sequence[BoardSpec],
+    pace: float,
+    folder: Path,
+    duration: float,
+    loss: float,
+    seed: int,
+    port: int | None,
+    no_browser: bool,
+    as_json: bool,
+) -> dict[str, Any]:
     """Everything between the first board's start and the last one's end; returns the summary."""
     view = View()
     register(view, specs)

@@ -11,7 +11,7 @@ from qres_host.collector import Collector
 from qres_host.devices import Uri
 from qres_host.traces import lines_of_capture, replay_trace
 from qres_host.virtual import playback
-from qres_host.virtual.cli import DEMO_KEY, make_specs
+from qres_host.virtual.specs import DEMO_KEY, make_specs
 from qres_host.virtual.swarm import Swarm
 
 DAY_MS = 86_400_000

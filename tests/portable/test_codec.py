@@ -1,11 +1,10 @@
 """encoder and codec: every packet decodes to what went in, other bytes raise CodecError alone."""
 
-from support import below, noise, raises, xorshift
-
 from qres import codec
 from qres.encoder import HUFFMAN, RICE, Encoder
 from qres.fixed import MAX32, MIN32
 from qres.model import Model
+from support import below, noise, raises, xorshift
 
 LIMIT = 232
 

@@ -1,13 +1,12 @@
 """predict, aggregate, model, gossip: the contract batteries, and a round that agrees."""
 
-from support import below, raises, xorshift
-
 from qres import aggregate, gossip, packet, predict
 from qres.fixed import MAX32, MIN32
 from qres.model import Model, ModelError, pack_vector, unpack, unpack_vector
 from qres.predict.linear import Linear
 from qres.reputation import START, Table
 from qres.snapshot import Reader, Writer
+from support import below, raises, xorshift
 
 
 def signals():
@@ -74,7 +73,10 @@ def test_linear_beats_persistence_where_changes_repeat():
 
 
 def entries(source, n, d):
-    return [(i * 7919 % 65521, 1000 + below(source, 60000), [below(source, 2001) - 1000 for _ in range(d)]) for i in range(n)]
+    return [
+        (i * 7919 % 65521, 1000 + below(source, 60000), [below(source, 2001) - 1000 for _ in range(d)])
+        for i in range(n)
+    ]
 
 
 def test_every_aggregator_keeps_its_contract():
@@ -129,7 +131,7 @@ def test_models_are_canonical():
         m = Model(3, 4, values)
         again = unpack(3, 4, m.packed)
         assert again.values == m.values and again.hash == m.hash and Model(3, 4, m.values).packed == m.packed
-        assert all([abs(a - b) <= 4 for a, b in zip(m.values, values) if b >= 0 or True and a != 0])
+        assert all([abs(a - b) <= 4 for a, b in zip(m.values, values) if b >= 0 or (True and a != 0)])
     raises(ModelError, unpack, 3, 4, m.packed[:-1])
     raises(ModelError, unpack, 16, 4, m.packed)
     raises(ModelError, unpack, 1, 1, b"\x01\x01\x00\x01\x00")  # not the smallest exponent

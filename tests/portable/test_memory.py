@@ -1,4 +1,4 @@
-"""The heap of a board: what the application takes after boot, and that it does not grow.  Measured where words have 32 bits."""
+"""The heap of a board: what the application takes after boot, and that it does not grow."""
 
 import sys
 

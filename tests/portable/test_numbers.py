@@ -1,10 +1,9 @@
 """fixed, stats, rng, compat: numbers against plain big-integer arithmetic and published vectors."""
 
-from support import below, raises, xorshift
-
 from qres import compat, fixed
 from qres.rng import Rng
 from qres.stats import Welford
+from support import below, raises, xorshift
 
 
 def test_mul_div_vector_and_saturation():

@@ -1,10 +1,9 @@
 """packet and link: frames are authenticated, fresh, small; hostile ones are counted."""
 
-from support import below, noise, raises, xorshift
-
 from qres import packet, telemetry
 from qres.link import Link
 from qres.model import Model
+from support import below, noise, raises, xorshift
 
 KEY = bytes(range(32))
 MAC_A, MAC_B = b"\x02\x00\x00\x00\x00\x0a", b"\x02\x00\x00\x00\x11\x55"

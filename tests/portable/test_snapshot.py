@@ -1,8 +1,7 @@
 """snapshot: blobs that are checked, files that survive a power cut at any byte."""
 
-from support import below, noise, raises, xorshift
-
 from qres.snapshot import Reader, Slots, SnapshotError, Writer
+from support import below, noise, raises, xorshift
 
 
 class Storage:

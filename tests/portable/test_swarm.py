@@ -1,7 +1,5 @@
 """node: a small swarm in one process; snapshots, hostile frames, and a life that hashes the same on every machine."""
 
-from support import below, noise, raises, xorshift
-
 from qres import events as ev
 from qres import packet, telemetry
 from qres.codec import decode
@@ -9,6 +7,7 @@ from qres.compat import crc32
 from qres.model import unpack
 from qres.node import Node
 from qres.snapshot import RTC_BYTES, SnapshotError
+from support import below, noise, raises, xorshift
 
 HOUR = 3600000
 START = 1357084800000 - 5000  # five seconds before a day begins
@@ -251,7 +250,7 @@ def test_hostile_frames_never_raise_and_are_counted():
     for target in (swarm.nodes[0], swarm.nodes[1]):
         now = target.last_ms
         before = target.link.rejected
-        for n in range(150):
+        for _ in range(150):
             target.step((ev.PACKET, now, noise(source, below(source, 256)), -90))
         assert target.link.rejected == before + 150
         for kind in range(1, 7):  # authentic frames with bodies of noise
@@ -283,7 +282,9 @@ def test_nobody_answers_and_the_node_keeps_asking_ever_more_rarely():
         sleep = actions[-1]
         assert sleep[0] == ev.SLEEP
         now = sleep[1]
-        tag = (ev.BOOT, now, ev.DEEP_SLEEP, 1, b"\x02\x00\x00\x00\x00\x09", 1) if sleep[2] == ev.DEEP else (ev.TIMER, now)
+        tag = (
+            (ev.BOOT, now, ev.DEEP_SLEEP, 1, b"\x02\x00\x00\x00\x00\x09", 1) if sleep[2] == ev.DEEP else (ev.TIMER, now)
+        )
         actions = node.step(tag)
     assert len(asked) > 10 and asked[-1] - asked[-5] > HOUR
     assert node.radio_ms < 60000
