@@ -54,7 +54,7 @@ _LIMITS = {
     "min_gain_permille": (0, 1000),
     "max_residual_permille": (0, 10000),
     "cost_permille": (0, 1000),
-    "hops": (1, 16),
+    "hops": (1, 4),
     "peers": (1, 1024),
     "queue": (1, 1024),
     "battery_uj": (1000, 1 << 50),

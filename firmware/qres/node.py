@@ -255,12 +255,11 @@ class Node:
         self.rounds.start = start
 
     def next_window(self, now: int) -> int:
-        """Swarm time of the next radio window; a node that recharges skips those between the epochs' boundaries."""
+        """Swarm time of the next radio window; in Calm, nodes that recharge or are on demand keep to the boundaries."""
         state = self.machine.state
-        recharging = state == CALM and self.pool.permille() <= RECHARGE_PERMILLE
-        return self.rounds.next_start(
-            self.clock.swarm(now), state, self.reputation(), bool(self.pool.capped), recharging
-        )
+        saving = self.pool.permille() <= RECHARGE_PERMILLE or self.cfg["role"] == "on-demand"
+        capped = bool(self.pool.capped)
+        return self.rounds.next_start(self.clock.swarm(now), state, self.reputation(), capped, saving and state == CALM)
 
     def _work_off(self, now: int, out: "list[tuple[Any, ...]]") -> bool:
         """Do what is due; True when sensors must be read first, whose SAMPLE continues."""

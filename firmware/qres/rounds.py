@@ -32,7 +32,8 @@ class Rounds:
         guard: int = cfg["guard_ms"]
         self.key: int = cfg["model_key"]
         self.hops: int = cfg["hops"]
-        self.window_ms = self.slots * self.slot_ms + 2 * guard
+        self.pass_ms = self.slots * self.slot_ms  # every node speaks once in a pass; each hop beyond one is another
+        self.window_ms = self.hops * self.pass_ms + 2 * guard
         self.settle_ms = self.window_ms // 2
         self.round: gossip.Round | None = None
         self.closed = 0

@@ -93,6 +93,7 @@ ANNOUNCE = const(4)  # say which model came out
 END = const(5)  # close the radio window
 JOIN = const(6)  # ask for the swarm's model and time
 BEACON = const(7)  # tell the time, and which model is in force
+RELAY = const(8)  # send on what others said
 
 
 class Agenda:

@@ -7,7 +7,7 @@ updates first, then each aggregates what it heard, then the result is announced.
 from qres import events as ev
 from qres import packet, telemetry
 from qres.compat import const
-from qres.wake import ANNOUNCE, BEACON, CLOSE, END, JOIN, SPEAK, UNSYNCED
+from qres.wake import ANNOUNCE, BEACON, CLOSE, END, JOIN, RELAY, SPEAK, UNSYNCED
 
 if False:
     from typing import Any
@@ -35,6 +35,8 @@ def open_window(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:
     if not learning:
         node.agenda.at(close, END)
         return
+    for i in range(1, rounds.hops):
+        node.agenda.at(start + i * rounds.pass_ms + node.slot_ms(), RELAY)
     node.agenda.at(close, CLOSE)
     settle = rounds.settle_ms
     if node.sentinel:
@@ -80,7 +82,7 @@ def close(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:
 
 def announce(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:
     """Send the model, and first whatever others said that sleepers should hear."""
-    _relay(node, out)
+    relay(node, now, out)
     model = node.rounds.voice(node.sensing.model, node.sentinel)
     if model is not None:
         _tell(node, now, out, model, False)
@@ -88,12 +90,12 @@ def announce(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:
 
 def beacon(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:
     """Tell the time and name the model in force; who holds another one pulls it."""
-    _relay(node, out)
+    relay(node, now, out)
     _tell(node, now, out, node.sensing.model, True)
 
 
-def _relay(node: "Node", out: "list[tuple[Any, ...]]") -> None:
-    """Send on what others said."""
+def relay(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:
+    """Send on what others said, in their own frames."""
     for frame in node.rounds.relays(node.sentinel):
         out.append((ev.SEND, frame))
         node.pool.spend_send(len(frame))
@@ -141,4 +143,13 @@ def join(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:
     node.agenda.at(swarm + _JOIN_WAIT_MS + node.rng.below(200), JOIN)
 
 
-ITEMS = (open_window, speak, close, announce, end, join, beacon)  # in the order of their numbers in wake.py, from OPEN
+ITEMS = (
+    open_window,
+    speak,
+    close,
+    announce,
+    end,
+    join,
+    beacon,
+    relay,
+)  # in the order of their numbers in wake.py, from OPEN

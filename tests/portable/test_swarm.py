@@ -49,6 +49,7 @@ class Swarm:
         self.reports = []
         self.frames = 0
         self.crc = 0
+        self.apart = ()  # pairs (sender, listener) that are out of range
         self.storm = 0  # a disturbance of the signal from here on
 
     def value(self, i, t):
@@ -85,7 +86,12 @@ class Swarm:
         for frame in sent:
             self.frames += 1
             for j in range(len(self.nodes)):
-                if j != i and self.radio[j] and not (self.lose and below(self.source, 100) < self.lose):
+                if (
+                    j != i
+                    and self.radio[j]
+                    and (i, j) not in self.apart
+                    and not (self.lose and below(self.source, 100) < self.lose)
+                ):
                     self.step(j, (ev.PACKET, event[1], frame, -60))
 
     def run(self, until):
@@ -171,6 +177,26 @@ def test_who_misses_a_round_pulls_the_model_that_the_beacon_names():
     assert swarm.nodes[2].sensing.model.hash == new
     pulls = [p for _, k, p in swarm.reports if k == ev.WIRE_RADIO and p[9] & 15 == packet.PULL]
     assert packet.parse(pulls[-1][9:])[1] & 255 == 3
+
+
+def test_updates_reach_a_gateway_out_of_range_over_two_hops():
+    for hops in (1, 2):
+        swarm = Swarm(3, hops=hops).run(START + 5000 + 12 * HOUR - 2000)
+        swarm.apart = ((0, 2), (2, 0))  # from here on only node 1 hears both
+        while swarm.nodes[0].rounds.round is None or not swarm.nodes[0].rounds.closed:
+            swarm.run(min(swarm.due)[0] + 1)
+        updates = swarm.nodes[0].rounds.round.updates
+        assert packet.node_id(swarm.macs[1]) in updates
+        assert (packet.node_id(swarm.macs[2]) in updates) == (hops == 2)
+
+
+def test_an_on_demand_node_keeps_to_the_boundaries():
+    starts = []
+    for role in ("scheduled", "on-demand"):
+        node = Node(config(role))
+        node.clock.reference(START + 5001)
+        starts.append(node.next_window(START + 5001) - START - 5000)
+    assert starts == [3 * HOUR, 6 * HOUR]
 
 
 def test_sleepers_sleep():
