@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import signal
 import sys
 import tempfile
@@ -22,7 +23,7 @@ import click
 
 from qres_host.collector import Collector
 from qres_host.devices import Uri
-from qres_host.errors import PARTIAL
+from qres_host.errors import PARTIAL, USAGE, QresError
 from qres_host.view import View
 from qres_host.virtual import playback
 from qres_host.virtual.board import BoardSpec
@@ -148,13 +149,19 @@ def _progress(view: View, started_s: float) -> str:
 
 def _watch(view: View, collector: Collector, duration_s: float, talk: bool) -> None:
     """Wait for the end, Ctrl-C or an error of the collector; a line of progress where a person looks."""
-    started_s = time.monotonic()
-    while not duration_s or time.monotonic() - started_s < duration_s:
-        time.sleep(_TICK_S)
-        if collector.error is not None:
-            raise collector.error
+    started_s, shown = time.monotonic(), 0
+    try:
+        while not duration_s or time.monotonic() - started_s < duration_s:
+            time.sleep(_TICK_S)
+            if collector.error is not None:
+                raise collector.error
+            if talk:  # never as wide as the terminal: a line that wraps is not overwritten
+                text = _progress(view, started_s)[: shutil.get_terminal_size().columns - 3]
+                click.echo("\r" + text.ljust(shown), nl=False, err=True)
+                shown = len(text)
+    finally:
         if talk:
-            click.echo("\r" + _progress(view, started_s).ljust(100), nl=False, err=True)
+            click.echo("\r" + " " * (shown + 2) + "\r", nl=False, err=True)  # and the ^C behind it
 
 
 @click.command(epilog=EXAMPLE)
@@ -208,11 +215,21 @@ def demo(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qres-demo-")))
-        folder.mkdir(parents=True, exist_ok=True)
+        _make_folder(folder)
         summary = _run(specs, pace, folder, duration, loss, seed, port, no_browser, as_json)
     click.echo(json.dumps(summary) if as_json else as_text(summary))
     if summary["samples_mismatched"]:
         sys.exit(PARTIAL)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the folder of a run. Raises QresError when it cannot be, or holds another run: swarms must not mix."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / "capture").exists() or (folder / "qres.db").exists():
+            raise QresError(f"{folder} holds a run already", "name a new folder with --keep", USAGE)
+    except OSError as error:
+        raise QresError(f"cannot use the folder {folder}: {error.strerror}", "name another with --keep") from error
 
 
 def _run(
@@ -230,18 +247,21 @@ def _run(
     view = View()
     register(view, specs)
     swarm = Swarm(specs, seed=seed, speed=pace, loss=loss, links=folder / "ports")
+    (folder / "capture").mkdir()
+    # The capture's key lies beside it: `qres replay` needs no more than the folder.
+    (folder / "capture" / "config.json").write_text(json.dumps(specs[0].config))
     gateway = Uri("serial", str(folder / "ports" / specs[0].name))
-    collector = Collector([gateway], bytes.fromhex(DEMO_KEY), view, folder / "capture", folder / "qres.db")
     note = f"demo: {len(specs)} virtual boards, recorded data"
     with start_server(view, port, info={"note": note}) as server:
         click.echo(f"dashboard on {server.url}  (Ctrl-C ends the demo)", err=as_json)
-        with swarm, collector:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(swarm)
+            collector = Collector([gateway], bytes.fromhex(DEMO_KEY), view, folder / "capture", folder / "qres.db")
+            stack.enter_context(collector)
             if not no_browser:
                 threading.Thread(target=open_browser, args=(server.url,), daemon=True).start()
             talk = sys.stderr.isatty() and not as_json
             with contextlib.suppress(KeyboardInterrupt):
                 _watch(view, collector, duration, talk)
-            if talk:
-                click.echo("\r" + " " * 100 + "\r", nl=False, err=True)
             status = swarm.stop()
         return summarize(view, status, specs)

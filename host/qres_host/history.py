@@ -198,8 +198,8 @@ class History:
             "exact": self.exact,
             "verified": self.verified,
             "mismatched": self.mismatched,
-            "asleep_permille": (
-                max(0, 1000 - awake_ms * 1000 // uptime_ms) if uptime_ms and awake_ms is not None else None
+            "asleep_ppm": (
+                max(0, uptime_ms - awake_ms) * 1_000_000 // uptime_ms if uptime_ms and awake_ms is not None else None
             ),
             "channels": [
                 {**channel, "last": self._last(i)} for i, channel in enumerate(self.channels)

@@ -50,7 +50,7 @@ BOARD = {
     "exact",
     "verified",
     "mismatched",
-    "asleep_permille",
+    "asleep_ppm",
     "channels",
     "spark",
 }
@@ -81,7 +81,7 @@ def test_the_fleet_has_the_shape_that_dashboards_rely_on() -> None:
     assert set(fleet["totals"]) >= TOTALS and set(fleet["boards"][0]) >= BOARD
     assert [b["name"] for b in fleet["boards"]] == ["board-0", "board-1", "board-2", "gate"]
     first = fleet["boards"][0]
-    assert (first["reputation_permille"], first["battery_permille"], first["asleep_permille"]) == (500, 900, 950)
+    assert (first["reputation_permille"], first["battery_permille"], first["asleep_ppm"]) == (500, 900, 950_000)
     assert len(first["spark"]) == 48 and first["samples"] == 64 and first["exact"]
     assert first["channels"][0] == {**CHANNELS[0], "last": first["spark"][-1]}
 

@@ -132,7 +132,7 @@ class FakeView:
             "model_hash": "5d1f00c2" if board.number == 11 else "a91c33e7",
             "exact": not gateway and not self.mismatched, "verified": samples,
             "mismatched": self.mismatched if board.number == 1 else 0,
-            "asleep_permille": None if gateway else 991,
+            "asleep_ppm": None if gateway else 999_800,
             "channels": channels,
             "spark": [None if gateway else board.rows[at][0] for at in range(max(0, heard - 48), heard)],
         }  # fmt: skip

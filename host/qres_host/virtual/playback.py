@@ -11,6 +11,7 @@ import datetime
 import decimal
 import importlib.resources
 import itertools
+import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,8 +27,15 @@ INT32_MAX = 2**31 - 1
 SEASON_ROWS = 73 * 24
 SEASONS = 5
 WEATHER_CHANNELS = ("temp", "dewp", "humid", "wind_speed", "precip", "pressure")
+LABEL_CHARS = 32  # of a channel, as a board takes it
+_UNPRINTED = re.compile(r'[\x00-\x1f"\\]')
+NAME_CHARS = 24  # of a board, which names a file as well; a heading may hold anything
 DEFAULT_T0_MS = 1_357_020_000_000  # 2013-01-01T06:00Z, for files that name no time
 TIME_NAMES = ("time", "timestamp", "date", "datetime", "time_ms", "unix_ms")
+_REMEDY = {
+    ".npz": "give an array of numbers, a column per board, saved by numpy.savez",
+    ".csv": "give a heading line, then decimal numbers, a column per board; leave what is missing empty",
+}
 
 
 @dataclass(frozen=True)
@@ -139,7 +147,7 @@ def load(paths: Sequence[Path], period_ms: int = 0) -> list[Playback]:
 def _split(whole: Playback) -> list[Playback]:
     return [
         Playback(
-            channel.name,
+            re.sub(r"[^\w.+-]+", "-", channel.name).strip(".-")[:NAME_CHARS] or f"column-{column + 1}",
             (channel,),
             whole.values[:, [column]],
             whole.missing[:, [column]],
@@ -157,13 +165,17 @@ def _load_file(path: Path, period_ms: int) -> Playback:
         if path.suffix.lower() in (".csv", ".txt"):
             return _load_csv(path, period_ms)
     except OSError as error:
-        raise QresError(f"cannot read {path}", str(error.strerror or error), USAGE) from error
+        why = f"cannot read {path} ({error.strerror or error})"
+        raise QresError(why, "name a .csv or .npz file that you may read", USAGE) from error
     except (ValueError, EOFError, zipfile.BadZipFile, UnicodeDecodeError, csv.Error) as error:
-        raise QresError(f"{path.name} is not usable", str(error), USAGE) from error
+        remedy = _REMEDY.get(path.suffix.lower(), _REMEDY[".csv"])
+        raise QresError(f"{path.name} is not usable ({error})", remedy, USAGE) from error
     raise QresError(f"{path.name} is neither .csv nor .npz", "convert it to one of them", USAGE)
 
 
 def _load_npz(path: Path, period_ms: int) -> Playback:
+    if not zipfile.is_zipfile(path):
+        raise ValueError("it is no NPZ archive")
     with np.load(path, allow_pickle=False) as data:
         names = [name for name in data.files if data[name].ndim in (1, 2) and data[name].dtype.kind in "iuf"]
         if not names:
@@ -267,7 +279,7 @@ def _assemble(
     values = np.array([[number or 0 for number in numbers] for numbers, _ in columns], np.int32).T
     missing = np.array([[number is None for number in numbers] for numbers, _ in columns], bool).T
     channels = tuple(
-        Channel(label or f"ch{k}", "", str(decimal.Decimal(1).scaleb(-digits)))
+        Channel(_UNPRINTED.sub("", label)[:LABEL_CHARS] or f"ch{k}", "", str(decimal.Decimal(1).scaleb(-digits)))
         for k, (label, (_, digits)) in enumerate(zip(labels, columns, strict=True))
     )
     return Playback(name, channels, np.ascontiguousarray(values), np.ascontiguousarray(missing), t0_ms, period_ms)

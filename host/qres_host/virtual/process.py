@@ -6,6 +6,7 @@ Started by `swarm.Swarm` with one end of a socket as descriptor; a request is (n
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 import sys
@@ -93,7 +94,10 @@ def main() -> int:
     """Serve on the descriptor named on the command line until the hub stops."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the program that started us; it tells us
     connection = Connection(int(sys.argv[1]))
-    settings = connection.recv()
+    try:
+        settings = connection.recv()
+    except (EOFError, OSError):  # who started us has gone already
+        return 0
     folder = tempfile.mkdtemp(prefix="qres-virtual-")
     service, claim = None, None
     try:
@@ -101,10 +105,12 @@ def main() -> int:
             claim = Claim(settings["links"], [board.name for board in settings["boards"]], Path(folder))
             service = Service(connection, {**settings, "folder": folder})
         except QresError as error:
-            connection.send(("error", (error.message, error.remedy, error.exit_code)))
+            with contextlib.suppress(OSError):
+                connection.send(("error", (error.message, error.remedy, error.exit_code)))
             return 1
         signal.signal(signal.SIGTERM, lambda *_: service.hub.stop())
-        connection.send(("ok", [board.line.port if board.line else "" for board in service.hub.boards]))
+        with contextlib.suppress(OSError):  # the hub ends when it finds that nobody listens
+            connection.send(("ok", [board.line.port if board.line else "" for board in service.hub.boards]))
         service.hub.run()
         return 0
     finally:

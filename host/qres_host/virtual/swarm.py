@@ -46,8 +46,9 @@ class Swarm:
         links: Path | None = None,
     ) -> None:
         names = [board.name for board in boards]
-        if len(set(names)) < len(names):
-            raise QresError("two virtual boards have the same name", "give each its own")
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise QresError(f"two virtual boards are named {twice[0]}", "give each board (or column) its own name")
         self.boards = list(boards)
         self.links = links or runtime_dir()
         self.ports: dict[str, str] = {}
@@ -79,33 +80,44 @@ class Swarm:
         """Start all boards; returns when each has its pty (`ports`, by name). Raises QresError."""
         ours, theirs = socket.socketpair()
         environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "qres_host.virtual.process", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-            )
         self._connection = Connection(ours.detach())
-        with self._lock:
-            self._connection.send(self._settings)
-            ports = self._answer(START_S)
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "qres_host.virtual.process", str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    process_group=0,  # Ctrl-C in the terminal is for us alone; we tell it
+                )
+            with self._lock:
+                self._connection.send(self._settings)
+                ports = self._answer(START_S)
+        except BaseException:  # also Ctrl-C: whoever could not enter us does not leave us either
+            self._end()
+            raise
         self.ports = dict(zip((board.name for board in self.boards), ports, strict=True))
 
     def stop(self) -> dict[str, Any]:
         """End all boards and remove their ptys; returns the last status, {} when they did not run."""
         status: dict[str, Any] = {}
-        if self._connection is not None and self._process is not None:
+        if self._connection is not None:
             with contextlib.suppress(QresError):
                 status = self._ask("stop")
+        self._end()
+        return status
+
+    def _end(self) -> None:
+        """Hang up, which ends the boards' process wherever it is, and see it gone."""
+        if self._connection is not None:
             self._connection.close()
+        if self._process is not None:
             try:
                 self._process.wait(10)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
         self._connection = self._process = None
-        return status
 
     def running(self) -> bool:
         """Return whether the boards' process lives."""

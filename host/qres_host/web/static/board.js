@@ -2,7 +2,7 @@
 
 import { chartKey, Stack } from "./charts.js";
 import { badge, el, getJson, icon, setData, setIcon, setText } from "./dom.js";
-import { ago, bytes, count, duration, known, NONE, percent, reputation, saved, scaled, stamp, telemetry, withUnit } from "./format.js";
+import { ago, asleep, bytes, count, duration, known, NONE, percent, reputation, saved, scaled, stamp, telemetry, withUnit } from "./format.js";
 import { exactness, isGateway, lossText, REGIME_WORDS, STATE_WORDS, stateDetail } from "./words.js";
 
 const S = 1000, MIN = 60 * S, H = 60 * MIN, D = 24 * H;
@@ -30,7 +30,7 @@ const FACTS = [
   ["Next wake", (b, f) => (isGateway(b) ? "always on" : b.next_wake_ms > f.now_ms ? `in ${duration(b.next_wake_ms - f.now_ms)}` : b.next_wake_ms ? `was due ${ago(b.next_wake_ms, f.now_ms)}` : NONE)],
   ["Battery", (b) => (!known(b.battery_permille) ? (isGateway(b) ? "USB powered" : NONE) : `${percent(b.battery_permille, 1)}${b.battery_mv > 0 ? `, ${count(b.battery_mv)} mV` : ""}`)],
   ["Reputation", (b) => reputation(b.reputation_permille, 3)],
-  ["Time asleep", (b) => (known(b.asleep_permille) && !isGateway(b) ? percent(b.asleep_permille, 1) : NONE)],
+  ["Time asleep", (b) => (known(b.asleep_ppm) && !isGateway(b) ? asleep(b.asleep_ppm) : NONE)],
   ["Samples", (b) => count(b.samples)],
   ["Spikes", (b) => count(b.spikes)],
   ["Packets", (b) => count(b.packets)],

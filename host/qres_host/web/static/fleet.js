@@ -1,7 +1,7 @@
 // The fleet overview: the swarm in a sentence, its key figures, and every board in a table (and a map when many).
 
 import { badge, el, meter, setData, setText } from "./dom.js";
-import { ago, bytes, coarse, count, known, NONE, percent, plural, reputation, saved, scaled, share, speed, stamp, unit } from "./format.js";
+import { ago, asleep, bytes, coarse, count, known, NONE, percent, plural, reputation, saved, scaled, share, speed, stamp, unit } from "./format.js";
 import { boardMap } from "./map.js";
 import { spark } from "./spark.js";
 import { headline, isGateway, lossText, modelPhrase, REGIME_WORDS, REGIMES, STATE_WORDS, stateDetail } from "./words.js";
@@ -39,9 +39,9 @@ const FIGURES = [
 const insteadOf = (air, reference) => (reference ? `${bytes(air)} instead of ${bytes(reference)}` : "no sample yet");
 
 function asleepShare(boards) {
-  const sleepers = boards.filter((b) => !isGateway(b) && known(b.asleep_permille));
+  const sleepers = boards.filter((b) => !isGateway(b) && known(b.asleep_ppm));
   if (!sleepers.length) return NONE;
-  return percent(sleepers.reduce((sum, b) => sum + b.asleep_permille, 0) / sleepers.length, 1);
+  return asleep(sleepers.reduce((sum, b) => sum + b.asleep_ppm, 0) / sleepers.length);
 }
 
 /** One table row that knows how to update itself without being rebuilt. */

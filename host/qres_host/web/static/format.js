@@ -46,6 +46,9 @@ export function share(part, all, digits = 1) {
   return `${text.replace("-", "−")} %`;
 }
 
+/** A share of time in millionths: two digits, because a board that sleeps 99.98 % never sleeps all the time. */
+export const asleep = (ppm) => share(ppm, 1e6, 2);
+
 /** Bytes saved against a reference, as a percentage; negative when more was sent. */
 export const saved = (air, reference) => (reference ? share(reference - air, reference) : NONE);
 
