@@ -132,7 +132,7 @@ def decode(payload: bytes, models: "dict[bytes, Model]") -> Block:
         or not 1 <= channels <= CHANNELS_MAX
         or not steps
         or not code
-        or at > 10
+        or at > 12
     ):
         raise CodecError("bad header")
     model = None

@@ -30,7 +30,7 @@ DEFAULTS: "dict[str, Any]" = {
     "max_residual_permille": 1100,  # residual error, over persistence, above which an update does not infect
     "cost_permille": 20,  # silence: entropy x reputation must exceed this cost
     "hops": 1,  # above 1: relay others' updates, up to three a round
-    "peers": 40,  # peers remembered
+    "peers": 64,  # peers remembered
     "queue": 64,  # frames that wait for the radio
     "battery_uj": 26640000000,  # 2,000 mAh at 3.7 V
     "boot_ms": 418,  # from deep sleep to the first step
@@ -41,7 +41,7 @@ DEFAULTS: "dict[str, Any]" = {
 POWER = {"sleep_uw": 82, "cpu_uw": 75900, "radio_uw": 264000, "boot_uj": 87450, "tx_byte_nj": 7920}
 _LIMITS = {
     "period_ms": (10, 32767000),
-    "epoch_ms": (1000, 86400000 * 7),
+    "epoch_ms": (60000, 86400000 * 7),
     "flush_ms": (0, 86400000 * 7),
     "slots": (1, 1024),
     "slot_ms": (1, 1000),
@@ -68,6 +68,7 @@ _CHOICES = {
     "coder": ("rice", "huffman"),
     "aggregator": ("adaptive", "weighted_mean", "trimmed_mean", "median"),
 }
+_MODEL_BYTES = 210  # of a packed model, beside the head of an update
 _EXTRA = (
     "swarm_key",
     "channels",
@@ -108,8 +109,10 @@ def load(given: "dict[str, Any]") -> "dict[str, Any]":
     _plain("name", cfg["name"])
     cfg["key"] = _key(cfg.get("swarm_key"))
     cfg["channels"] = _channels(cfg.get("channels"))
-    layout = [cfg["order"]] + [(c["name"], c["unit"], c["scale"]) for c in cfg["channels"]]
-    cfg["model_key"] = crc32(repr(layout).encode()) & 0xFFFF
+    if len(cfg["channels"]) * (2 * cfg["order"] + 3) > _MODEL_BYTES:
+        raise ConfigError("'order' is too high for so many channels: a model must fit one frame")
+    layout = [str(cfg["order"])] + [c["name"] + "\t" + c["unit"] + "\t" + c["scale"] for c in cfg["channels"]]
+    cfg["model_key"] = crc32("\n".join(layout).encode()) & 0xFFFF
     return cfg
 
 

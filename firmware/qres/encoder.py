@@ -152,7 +152,7 @@ class Encoder:
         self.index = 0  # of the first step
         self.steps = 0
         self.bits = BitWriter()
-        self.head = 10 + (4 if model else 0)  # most bytes of a header: 3 + index 5 + period 2
+        self.head = 12 + (4 if model else 0)  # most bytes of a header: 3 + index 7 + period 2
 
     def add(self, index: int, values: "tuple[int | None, ...]") -> bool:
         """Append the step number `index`; False, with nothing changed, when it does not fit or does not follow on."""

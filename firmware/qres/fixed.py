@@ -92,5 +92,5 @@ def bfp_unpack(data: bytes, count: int, at: int = 0) -> list[int]:
     out = []
     for i in range(at + 1, at + 1 + 2 * count, 2):
         m = data[i] | data[i + 1] << 8
-        out.append((m - 65536 if m & 0x8000 else m) << e)
+        out.append(sat32((m - 65536 if m & 0x8000 else m) << e))
     return out

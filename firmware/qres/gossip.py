@@ -7,6 +7,7 @@ that a lost frame costs a little precision and never the agreement.
 
 from qres import aggregate
 from qres.compat import const
+from qres.kernels import WEIGHT_MAX
 from qres.model import Model, ModelError, unpack, unpack_vector
 from qres.packet import Announcement, Update
 from qres.reputation import DRIFT, VALID, Table, influence
@@ -18,6 +19,7 @@ if False:
 
 _ENTRIES_MAX = const(128)
 _SEEN_MAX = const(32)
+_NAMES_MAX = const(32)  # announced models that a round counts
 _ENOUGH = const(2)  # equal announcements heard after which a node keeps its own to itself
 _SLACK = const(2048)  # 1/32 in Q16.16: what a check must allow where all changes heard were alike
 _RESERVE_PERMILLE = const(150)
@@ -63,6 +65,7 @@ class Round:
         self.updates: dict[int, list[int]] = {}  # node -> change
         self.candidate = model
         self.inputs = 0
+        self.faulty = 0  # how many of them may lie
         self.best: tuple[int, int, bytes] | None = None  # rank of the model adopted
         self.heard: dict[bytes, int] = {}  # hash -> announcements
 
@@ -73,9 +76,12 @@ class Round:
         if len(self.updates) >= _ENTRIES_MAX:
             return False
         try:
-            self.updates[node] = unpack_vector(self.base.channels, self.base.order, update.delta)
+            change = unpack_vector(self.base.channels, self.base.order, update.delta)
         except ModelError:
             return False
+        if max(change) > WEIGHT_MAX + 1 or min(change) < -WEIGHT_MAX - 1:  # BFP-16 rounds the largest up
+            return False  # no lesson of an honest node is so large
+        self.updates[node] = change
         return True
 
     def close(self, rule: str, faulty_permille: int, regime: int, peers: Table) -> Model:
@@ -83,8 +89,10 @@ class Round:
         n = len(self.updates)
         self.inputs = n
         if n:
+            # Rounded down, small swarms would expect no liar at all.
+            self.faulty = max(n * faulty_permille // 1000, 1 if faulty_permille and n > 2 else 0)
             entries = [(node, influence(peers.get(node), n), v) for node, v in sorted(self.updates.items())]
-            change = aggregate.get(rule)(entries, n * faulty_permille // 1000, regime)
+            change = aggregate.get(rule)(entries, self.faulty, regime)
             values = [a + b for a, b in zip(self.base.values, change)]
             self.candidate = Model(self.base.channels, self.base.order, values)
             self._judge(change, peers)
@@ -113,11 +121,12 @@ class Round:
             return None
         if model.channels != self.base.channels or model.order != self.base.order:
             return None
-        self.heard[model.hash] = self.heard.get(model.hash, 0) + 1
-        rank = (0 if sentinel else 1, 255 - heard.inputs, model.hash)
+        if model.hash in self.heard or len(self.heard) < _NAMES_MAX:
+            self.heard[model.hash] = self.heard.get(model.hash, 0) + 1
+        known = len(self.updates)
+        rank = (0 if sentinel else 1, 255 - min(heard.inputs, 2 * known + 2), model.hash)
         if self.best is not None and rank >= self.best:
             return None
-        known = len(self.updates)
         missed = min(max(heard.inputs - known, 0), known) if sentinel else 0  # a claim of many buys no more than twice
         if model.hash != self.candidate.hash and not self._plausible(model, missed):
             return None
@@ -127,15 +136,16 @@ class Round:
     def _plausible(self, model: Model, missed: int) -> bool:
         """Whether a mean of what this node heard, and of `missed` updates that it did not, can be `model`.
 
-        The box of all changes heard, in every coordinate (a mean may lie anywhere in it), widened by its own size, and
-        as often again as updates were missed.
+        The box of the changes heard but for the extremes that may be lies, in every coordinate (a result may lie
+        anywhere in it), widened by its own size, and as often again as updates were missed.
         """
         vectors = [v for _, v in sorted(self.updates.items())]
         if len(vectors) < 2:
             return True  # heard too little to contradict a member of the swarm
+        trim = min(self.faulty, (len(vectors) - 1) // 2)
         for i in range(len(model.values)):
-            column = [v[i] for v in vectors]
-            low, high = min(column), max(column)
+            column = sorted([v[i] for v in vectors])
+            low, high = column[trim], column[-1 - trim]
             spread = (high - low + _SLACK) * (1 + missed)
             change = model.values[i] - self.base.values[i]
             if not min(low, 0) - spread <= change <= max(high, 0) + spread:
@@ -146,7 +156,7 @@ class Round:
         """Write the state to a snapshot."""
         out.blob(self.base.packed)
         out.blob(self.candidate.packed)
-        out.sints([self.epoch, self.inputs])
+        out.sints([self.epoch, self.inputs, self.faulty])
         out.uint(len(self.updates))
         for node, values in sorted(self.updates.items()):
             out.uint(node)
@@ -162,7 +172,7 @@ class Round:
         """Read the state from a snapshot."""
         self.base = unpack(self.base.channels, self.base.order, data.blob())
         self.candidate = unpack(self.base.channels, self.base.order, data.blob())
-        self.epoch, self.inputs = data.sints()
+        self.epoch, self.inputs, self.faulty = data.sints()
         for _ in range(data.count()):
             node = data.uint()
             self.updates[node] = data.sints()

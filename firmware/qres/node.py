@@ -16,7 +16,7 @@ from qres.rng import Rng
 from qres.rounds import Rounds
 from qres.sensing import Sensing
 from qres.snapshot import RTC_BYTES, Reader, SnapshotError, Writer
-from qres.wake import ANNOUNCE, END, JOIN, OPEN, SAMPLE, SPEAK, UNSYNCED, Agenda, Clock, Queue
+from qres.wake import ANNOUNCE, END, JOIN, JUMPED, OPEN, SAMPLE, SPEAK, UNSYNCED, Agenda, Clock, Queue
 
 if False:
     from typing import Any
@@ -28,8 +28,9 @@ class Node:
     """One board.  Deterministic: the same configuration and events give the same actions on every machine."""
 
     STATE = (
-        "b:mac o:link o:clock c:sensing o:machine o:pool o:silence o:queue o:rng c:rounds o:agenda t:votes "
-        "u:radio u:rest u:measured u:tries u:battery_mv u:awake_ms u:radio_ms i:last_ms i:started_ms b:saved"
+        "b:mac o:link o:clock c:sensing o:machine o:pool o:silence o:queue o:rng c:rounds o:agenda t:votes u:radio "
+        "u:rest u:measured u:tries u:battery_mv i:last_index i:anchor u:silent u:awake_ms u:radio_ms i:last_ms "
+        "i:started_ms b:saved"
     )
 
     def __init__(self, config: "dict[str, Any]") -> None:
@@ -68,6 +69,9 @@ class Node:
         self.battery_mv = 0
         self.measured = 0  # a battery reading came: the pool follows it
         self.tries = 0  # JOINs without an answer
+        self.last_index = -1  # of the newest sample
+        self.anchor = -1  # node id of the sentinel whose clock and models we follow
+        self.silent = 0  # windows in a row without a word of it
 
     # Events
 
@@ -76,7 +80,7 @@ class Node:
         tag: int = event[0]
         now: int = event[1]
         out: list[tuple[Any, ...]] = []
-        self._account(now, tag == ev.BOOT and event[2] == ev.DEEP_SLEEP)
+        self._account(now, tag, event[2] if tag == ev.BOOT else 0)
         if tag == ev.BOOT:
             self._boot(now, event, out)
         elif tag == ev.SAMPLE:
@@ -92,11 +96,13 @@ class Node:
             self._sleep(now, out)
         return out
 
-    def _account(self, now: int, woke: bool) -> None:
+    def _account(self, now: int, tag: int, cause: int) -> None:
         """Charge the time since the last event to the state in which it was spent."""
-        spent = max(now - self.last_ms, 0) if self.started_ms else 0
+        spent = max(now - self.last_ms, 0)
         self.last_ms = max(now, self.last_ms)
-        if woke:
+        if tag == ev.BOOT and cause != ev.DEEP_SLEEP:
+            self.last_ms = now  # what was before this start is not known
+        elif tag == ev.BOOT:
             boot: int = min(self.cfg["boot_ms"], spent)
             self.awake_ms += boot
             self.pool.spend(self.cfg["power"]["boot_uj"])
@@ -110,6 +116,7 @@ class Node:
             self.pool.spend_time("cpu", spent)
         else:
             self.pool.spend_time("sleep", spent)
+        self.rest = ev.IDLE  # awake from here until the next SLEEP
 
     def _boot(self, now: int, event: "tuple[Any, ...]", out: "list[tuple[Any, ...]]") -> None:
         _, _, cause, seed, mac, session = event
@@ -117,15 +124,13 @@ class Node:
         resumed = cause == ev.DEEP_SLEEP and self.link.me == packet.node_id(self.mac)
         self.link.start(self.mac, session, resumed)
         self.radio = 0
-        self.rest = ev.IDLE
         if resumed and self.agenda.items:
             return
         self.rng = Rng(seed ^ self.link.me)
-        self.started_ms = self.last_ms = now
+        self.started_ms = now
+        self.awake_ms = self.radio_ms = self.pool.spent_uj = 0
         self.link.peers.know(self.link.me, now)
-        self.agenda.items = []
-        self.rounds.round = None
-        self.rounds.window = 0
+        self._clear()
         self.clock.stratum = UNSYNCED
         if self.sentinel:
             self.clock.reference(now)
@@ -143,14 +148,23 @@ class Node:
         index = (self.clock.swarm(now) + period // 2) // period
         row = tuple([None if v is None else sat32(v) for v in values])
         regime = self.machine.state
+        self.agenda.at((index + 1) * period, SAMPLE)
+        if index <= self.last_index:
+            return  # the clock was set back a little: this instant has its sample
+        self.last_index = index
         entropy, full = self.sensing.take(index, row, regime)
         if full:
             self.queue.put(packet.DATA, full)
         state = self.machine.push(entropy)
         self.silence.push(entropy, state)
-        self.agenda.at((index + 1) * period, SAMPLE)
         if state > regime:
+            self._hurry(now)
             self._raise_alarm(now, entropy)
+
+    def _hurry(self, now: int) -> None:
+        """The regime rose: the next radio window comes at its interval."""
+        if not self.rounds.window:
+            self.plan(now)
 
     def _raise_alarm(self, now: int, entropy: int) -> None:
         """The regime rose: tell everybody at once, unless energy forbids it."""
@@ -177,6 +191,7 @@ class Node:
         """Commands of the host: "time" (unix ms, the sentinel's clock) and "status"."""
         if name == "time" and self.sentinel and isinstance(argument, int) and 0 <= argument < 1 << 47:
             self.clock.set(now, argument, 0)
+            self._clear()
             self.plan(now)
             self.agenda.at(argument, ANNOUNCE)
         elif name == "status":
@@ -208,9 +223,21 @@ class Node:
     def _hear_model(self, now: int, node: int, payload: bytes) -> None:
         if packet.model_key(payload) != self.cfg["model_key"]:
             raise PacketError("another layout of channels")
+        if self.sentinel:
+            return  # the reference learns from nobody
         heard = packet.unpack_model(payload)
         fresh = self.clock.stratum == UNSYNCED
-        self.clock.hear(now, heard.time_ms, heard.stratum)
+        if heard.stratum == 0:
+            if self.anchor not in (-1, node) and not fresh:
+                raise PacketError("a second sentinel")
+            self.anchor = node
+            self.silent = 0
+        if self.clock.hear(now, heard.time_ms, heard.stratum) == JUMPED:
+            fresh = True
+        if self.clock.stratum != UNSYNCED and heard.epoch > self.rounds.epoch_of(self.clock.swarm(now)) + 1:
+            raise PacketError("an epoch of the future")
+        if fresh:
+            self._clear()
         model = self.rounds.hear_model(heard, self.sensing.model)
         if model is not None:
             if model.hash != self.sensing.model.hash:
@@ -218,7 +245,6 @@ class Node:
             if heard.stratum == 0:
                 self.sensing.confirm(model)
         if fresh and self.clock.stratum != UNSYNCED:
-            self.agenda.items = []
             self.plan(now)
             swarm = self.clock.swarm(now)
             self.queue.put(packet.TELEMETRY, b"")
@@ -229,25 +255,35 @@ class Node:
     def _hear_alert(self, node: int, payload: bytes, frame: bytes) -> None:
         """Count voters for Storm; enough reputable ones open the consensus gate."""
         regime, _, epoch = packet.unpack_alert(payload)
+        own = self.rounds.epoch_of(self.clock.swarm(self.last_ms))
+        if not own - VOTE_ROUNDS <= epoch <= own + 1:
+            raise PacketError("an alert of another time")
         if self.sentinel and regime:
             self.rounds.keep_alert(frame)
         if regime != STORM:
             return
-        votes = [v for v in self.votes if v[0] != node and v[1] + VOTE_ROUNDS >= epoch]
+        votes = [v for v in self.votes if v[0] != node and v[1] + VOTE_ROUNDS >= own]
         self.votes = (votes + [(node, epoch)])[-_VOTES_MAX:]
         if gate_opens([(n, self.link.peers.get(n)) for n, _ in self.votes]):
             self.machine.force_storm()
             self.votes = []
+            self._hurry(self.last_ms)
 
     # The agenda
+
+    def _clear(self) -> None:
+        """Time began anew: nothing that was planned holds."""
+        self.agenda.items = []
+        self.rounds.restart()
+        self.last_index = -1
 
     def plan(self, now: int) -> None:
         """Enter the next sample and the next radio window."""
         swarm = self.clock.swarm(now)
         period: int = self.cfg["period_ms"]
-        if self.senses:
+        if self.senses and not [1 for t, item in self.agenda.items if item == SAMPLE and t <= swarm + period]:
             self.agenda.drop(SAMPLE)
-            self.agenda.at(((swarm + period // 2) // period + 1) * period, SAMPLE)
+            self.agenda.at(max(swarm // period + 1, self.last_index + 1) * period, SAMPLE)
         self.agenda.drop(OPEN)
         start = self.next_window(now)
         guard: int = self.cfg["guard_ms"]
@@ -283,6 +319,7 @@ class Node:
         self.rest = kind
         if kind == ev.DEEP:
             self.link.seen.frames = []  # the replay windows cover what the cache was for
+            self._fit()
             out.append((ev.SAVE, ev.RTC, self.snapshot(True)))
         out.append((ev.SLEEP, until, kind))
 
@@ -323,19 +360,25 @@ class Node:
     # Snapshots
 
     def snapshot(self, compact: bool) -> bytes:
-        """The whole state.  `compact`: at most 2,048 bytes, for RTC memory; drops and counts queued frames beyond."""
-        blob = self._dump()
-        if compact and len(blob) > RTC_BYTES:
-            size = sum([len(p) + 3 for _, p in self.queue.items])
-            self.queue.shrink(max(size - (len(blob) - RTC_BYTES), 0))
-            blob = self._dump()
-        return blob
-
-    def _dump(self) -> bytes:
+        """The whole state, left as it is; SnapshotError when `compact` and it exceeds RTC memory's 2,048 bytes."""
         out = Writer()
         out.uint(self.cfg["model_key"])
         out.fields(self)
-        return out.finish()
+        blob = out.finish()
+        if compact and len(blob) > RTC_BYTES:
+            raise SnapshotError("too large for RTC memory")
+        return blob
+
+    def _fit(self) -> None:
+        """Forget what RTC memory has no room for: first queued frames, which are counted, then peers long unheard."""
+        while True:
+            over = len(self.snapshot(False)) - RTC_BYTES
+            if over <= 0:
+                return
+            if self.queue.items:
+                self.queue.shrink(max(sum([len(p) + 3 for _, p in self.queue.items]) - over, 0))
+            elif not self.link.peers.forget_one():
+                return
 
     def restore(self, blob: bytes) -> None:
         """Become what `blob` says; SnapshotError, with nothing changed, when it is damaged or of another shape."""

@@ -133,6 +133,8 @@ def unpack_model(payload: bytes) -> Announcement:
     if payload[12] > 15 or channels > CHANNELS_MAX or (order and not channels) or len(payload) != 16 + size:
         raise PacketError("not an announcement")
     time_ms = int.from_bytes(payload[:6], "little")
+    if time_ms >= 1 << 47:
+        raise PacketError("absurd time")
     epoch = int.from_bytes(payload[6:10], "little")
     return Announcement(time_ms, payload[12], epoch, payload[13], channels, order, payload[16:])
 

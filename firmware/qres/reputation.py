@@ -57,6 +57,7 @@ class Table:
     def __init__(self, limit: int) -> None:
         """Knows nobody."""
         self.limit = limit
+        self.me = -1  # oneself never makes room
         self.peers: dict[int, Peer] = {}
 
     def accept(self, node: int, session: int, counter: int, now_ms: int) -> bool:
@@ -64,16 +65,23 @@ class Table:
         peer = self.peers.get(node)
         if peer is None:
             if len(self.peers) >= self.limit:
-                oldest = min([(p.heard_ms, n) for n, p in sorted(self.peers.items())])[1]
-                del self.peers[oldest]
+                self.forget_one()
             peer = self.peers[node] = Peer(session, counter)
         elif not peer.accept(session, counter):
             return False
         peer.heard_ms = now_ms
         return True
 
+    def forget_one(self) -> bool:
+        """Forget whom we heard least recently, with its replay window; False when there is nobody to forget."""
+        others = [(p.heard_ms, n) for n, p in sorted(self.peers.items()) if n != self.me]
+        if others:
+            del self.peers[min(others)[1]]
+        return bool(others)
+
     def know(self, node: int, now_ms: int) -> None:
         """Remember a node without a frame of it: oneself, whose standing is judged like that of the others."""
+        self.me = node
         if node not in self.peers:
             self.peers[node] = Peer(0, 0)
         self.peers[node].heard_ms = now_ms

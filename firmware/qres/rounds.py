@@ -45,6 +45,12 @@ class Rounds:
         self.pushed: list[tuple[int, bytes]] = []  # (-priority, frame) to relay
         self.alerts: list[tuple[int, bytes]] = []  # (0, frame)
 
+    def restart(self) -> None:
+        """Time began anew: no window, no round, and any epoch may come."""
+        self.round = None
+        self.window = self.closed = self.epoch = 0
+        self.pushed = []
+
     def epoch_of(self, swarm_ms: int) -> int:
         """The number of the epoch that contains `swarm_ms`."""
         return swarm_ms // self.epoch_ms

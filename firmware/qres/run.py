@@ -78,7 +78,7 @@ class Driver:
             event = queue.pop(0)
             actions = self.node.step(event)
             if self._trace:
-                line = self._trace.encode(event, actions, self.node.snapshot(True))
+                line = self._trace.encode(event, actions, self.node.snapshot(False))
                 self.port.report(WIRE_TRACE, line)
             self._perform(actions, queue)
         return self.until_ms, self.kind

@@ -21,7 +21,7 @@ if False:
 class Learned:
     """One channel's epoch: coding cost of the local predictor, of the swarm's model and of persistence."""
 
-    STATE = "u:n u:total a:costs"
+    STATE = "u:n u:total v:costs"
 
     def __init__(self) -> None:
         """Nothing measured."""

@@ -97,11 +97,11 @@ class Reader:
         self.end = len(blob) - 4
 
     def uint(self) -> int:
-        """The next uint, below 2^70."""
+        """The next uint, below 2^98."""
         value = 0
         shift = 0
         while True:
-            if self.at >= self.end or shift > 63:
+            if self.at >= self.end or shift > 91:
                 raise SnapshotError("truncated")
             b = self.data[self.at]
             self.at += 1

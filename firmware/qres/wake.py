@@ -5,7 +5,9 @@ Swarm time is unix milliseconds.  ESP-NOW has no target wake time; this schedule
 
 from qres.compat import const
 
-_PPB_MAX = const(100000000)  # a clock off by more than 10 % is not believed
+_PPB_MAX = const(10000000)  # a drift beyond 1 % is no drift
+_JUMP_MS = const(60000)  # an error beyond this and a tenth of the time since is a jump: nothing is learned from it
+JUMPED = const(2)
 _BASELINE_MS = const(60000)  # least distance of two readings that tell a drift
 UNSYNCED = const(15)  # stratum of a clock that nobody set
 
@@ -32,9 +34,11 @@ class Clock:
         """Own clock's time when swarm time reaches `swarm_ms` (never too early)."""
         d = swarm_ms - self.swarm_ms
         t = self.local_ms + d - d * self.rate_ppb // 1000000000
-        while self.swarm(t) < swarm_ms:
-            t += 1
-        return t
+        while True:
+            left = swarm_ms - self.swarm(t)
+            if left <= 0:
+                return t
+            t += left
 
     def reference(self, local_ms: int) -> None:
         """Declare the own clock to be swarm time."""
@@ -46,22 +50,26 @@ class Clock:
         self.swarm_ms = swarm_ms
         self.stratum = stratum
 
-    def hear(self, local_ms: int, swarm_ms: int, stratum: int) -> bool:
-        """A peer of `stratum` says that it is `swarm_ms`; True when the clock took the reading.
+    def hear(self, local_ms: int, swarm_ms: int, stratum: int) -> int:
+        """A peer of `stratum` says that it is `swarm_ms`: 1 when the reading was taken, JUMPED when time leapt, else 0.
 
         Only a peer nearer to the reference counts.  Far enough from the last reading, the error teaches the drift.
         """
         if (stratum >= self.stratum and self.stratum != UNSYNCED) or stratum >= UNSYNCED - 1:
-            return False
+            return 0
         if self.stratum != UNSYNCED:
             elapsed = local_ms - self.local_ms
             error = swarm_ms - self.swarm(local_ms)
-            self.error_ms = min(abs(error), 0x7FFFFFFF)
+            if abs(error) > _JUMP_MS + elapsed // 10:
+                self.rate_ppb = self.error_ms = 0
+                self.set(local_ms, swarm_ms, stratum + 1)
+                return JUMPED
+            self.error_ms = abs(error)
             if elapsed >= _BASELINE_MS:
                 step = error * 1000000000 // elapsed
                 self.rate_ppb = min(max(self.rate_ppb + step, -_PPB_MAX), _PPB_MAX)
         self.set(local_ms, swarm_ms, stratum + 1)
-        return True
+        return 1
 
     def guard_ms(self, interval_ms: int, floor_ms: int) -> int:
         """How early to wake after sleeping `interval_ms`: the last error and what 50 ppm more would make of it."""

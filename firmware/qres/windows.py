@@ -17,6 +17,8 @@ if False:
 
 _JOIN_TRIES = const(4)
 _JOIN_WAIT_MS = const(400)
+_ASK_AFTER = const(3)  # windows without a word of the sentinel
+_FORGET_AFTER = const(8)
 
 
 def open_window(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:
@@ -124,6 +126,13 @@ def end(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:
             out.append((ev.REPORT, ev.WIRE_PEERS, telemetry.peers(node, now)))
     if not node.sentinel:
         node.switch(0, out)
+        node.silent = min(node.silent + 1, _FORGET_AFTER)
+        if (
+            node.silent >= _ASK_AFTER
+        ):  # our clock may be off: the sentinel always listens, and its answer tells the time
+            node.rounds.pull = 1
+        if node.silent == _FORGET_AFTER:
+            node.anchor = -1  # another one may take its place
     node.plan(now)
 
 

@@ -68,7 +68,7 @@ def replay_trace(lines: list[NumberedLine], config: dict[str, Any] | None, where
             skipped += 1
             continue
         actions = node.step(event)
-        got = trace.encode(event, actions, node.snapshot(True))
+        got = trace.encode(event, actions, node.snapshot(False))
         if not trace.same(line, got):
             return Outcome(steps, skipped, Difference(number, line.decode("utf-8", "replace"), got.decode()))
         steps += 1

@@ -121,7 +121,7 @@ def make_trace(path: Path) -> None:
     lines: list[bytes] = []
 
     def step(node: Node, event: tuple[object, ...]) -> None:
-        lines.append(trace.encode(event, node.step(event), node.snapshot(True)))
+        lines.append(trace.encode(event, node.step(event), node.snapshot(False)))
 
     mac = bytes.fromhex("025152450001")
     node, now = Node(CONFIG), 1_000
