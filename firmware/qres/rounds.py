@@ -133,6 +133,7 @@ class Rounds:
             self.pull = 1
             return None
         self.epoch = heard.epoch
+        self.pull = 0
         return held
 
     def keep_alert(self, frame: bytes) -> None:

@@ -126,10 +126,10 @@ def end(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:
             out.append((ev.REPORT, ev.WIRE_PEERS, telemetry.peers(node, now)))
     if not node.sentinel:
         node.switch(0, out)
-        node.silent = min(node.silent + 1, _FORGET_AFTER)
-        if (
-            node.silent >= _ASK_AFTER
-        ):  # our clock may be off: the sentinel always listens, and its answer tells the time
+        start = node.rounds.start
+        if start <= node.clock.swarm(now) and start % node.cfg["base_ms"][0] == 0:  # where a beacon was due
+            node.silent = min(node.silent + 1, _FORGET_AFTER)
+        if node.silent >= _ASK_AFTER:  # our clock may be off; the sentinel always listens, and answers with the time
             node.rounds.pull = 1
         if node.silent == _FORGET_AFTER:
             node.anchor = -1  # another one may take its place

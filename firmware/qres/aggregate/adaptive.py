@@ -1,7 +1,7 @@
 """The seed's switch: reputation-weighted mean in Calm, trimmed mean in PreStorm and Storm, with two repairs.
 
 A plain weighted mean is whatever one liar wants it to be, so in Calm every coordinate is first cut to the range that
-the trimmed mean averages over (winsorized). When as many as half of the nodes may lie, no mean is safe: then the median.
+the trimmed mean averages over (winsorized). When as many as half of the nodes may lie, no mean is safe: the median.
 """
 
 if False:
