@@ -27,7 +27,7 @@ const ELSEWHERE = new Set(["mac", "role", "regime", "silence", "model", "battery
 
 const FACTS = [
   ["Last heard", (b, f) => ago(b.last_seen_ms, f.now_ms)],
-  ["Next wake", (b, f) => (isGateway(b) ? "always on" : b.next_wake_ms > f.now_ms ? `in ${duration(b.next_wake_ms - f.now_ms)}` : b.next_wake_ms ? `was due ${ago(b.next_wake_ms, f.now_ms)}` : NONE)],
+  ["Next wake", (b, f) => (isGateway(b) ? "always on" : b.next_wake_ms > f.now_ms ? `in ${duration(b.next_wake_ms - f.now_ms)}` : b.next_wake_ms ? (b.state === "asleep" ? "silent until the next round" : `was due ${ago(b.next_wake_ms, f.now_ms)}`) : NONE)],
   ["Battery", (b) => (!known(b.battery_permille) ? (isGateway(b) ? "USB powered" : NONE) : `${percent(b.battery_permille, 1)}${b.battery_mv > 0 ? `, ${count(b.battery_mv)} mV` : ""}`)],
   ["Reputation", (b) => reputation(b.reputation_permille, 3)],
   ["Time asleep", (b) => (known(b.asleep_ppm) && !isGateway(b) ? asleep(b.asleep_ppm) : NONE)],
