@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -265,11 +265,9 @@ def processes_with(text: str) -> list[str]:
     """Return the command lines of the other running processes that have `text` in their environment."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
-        try:
+        with suppress(OSError):  # it ended, or it is somebody else's
             if text.encode() in (path / "environ").read_bytes() and path.name != str(os.getpid()):
                 found.append((path / "cmdline").read_text())
-        except OSError:  # it ended, or it is somebody else's
-            continue
     return found
 
 
