@@ -215,7 +215,7 @@ class Node:
                 self.rounds.hear_update(node, payload, frame, self.pool.permille())
             elif kind == packet.ALERT:
                 self._hear_alert(node, payload, frame)
-            elif kind == packet.PULL and self.sentinel and payload == b"":
+            elif kind == packet.PULL and self.sentinel:
                 self.agenda.at_once(self.clock.swarm(now) + 5, ANNOUNCE)
         except (PacketError, ValueError):
             self.link.reject()

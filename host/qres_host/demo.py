@@ -33,9 +33,7 @@ from qres_host.virtual.swarm import Swarm
 from qres_host.web.server import open_browser, start_server
 
 ROWS_PER_SECOND = 6  # of the recording: a day of hourly weather in four seconds
-DAY_ROWS = 24
 _TICK_S = 0.2
-_MIN_EPOCH_MS = 60_000
 
 EXAMPLE = """\b
 Examples:
@@ -45,21 +43,10 @@ Examples:
 """
 
 
-def schedule(period_ms: int) -> dict[str, Any]:
-    """Return the configuration that fits recordings of this period: a learning round each 24 samples, a packet each 48.
-
-    The radio never wakes more often than the sensor, because there would be nothing new to say.
-    """
-    epoch_ms = max(DAY_ROWS * period_ms, _MIN_EPOCH_MS)
-    calm_ms = max(4 * period_ms, _MIN_EPOCH_MS // 6)
-    soon_ms = max(period_ms, _MIN_EPOCH_MS // 12)
-    return {"epoch_ms": epoch_ms, "flush_ms": 2 * epoch_ms, "base_ms": [calm_ms, soon_ms, soon_ms]}
-
-
 def make_boards(boards: int, files: Sequence[Path], kind: str) -> list[BoardSpec]:
     """Return the sentinel and its sensing boards: `files`, a board per column or file, else `boards` - 1 of weather."""
     recordings = playback.load(files)[: boards - 1] if files else playback.make_weather(max(boards - 1, 1))
-    return make_specs(recordings, kind=kind, **schedule(recordings[0].period_ms))
+    return make_specs(recordings, kind=kind)
 
 
 def register(view: View, specs: Sequence[BoardSpec]) -> None:

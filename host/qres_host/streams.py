@@ -22,6 +22,7 @@ from qres_host.coverage import Coverage
 
 WINDOW = 1024  # frames behind the newest of a node that may still arrive late, say by another gateway
 FIRST_COUNTER = 1  # of a node's session
+NAME_CHARACTERS = 32  # of a board, as its configuration allows
 MODELS_MAX = 256
 HELD_MAX = 512
 _SIGMA = int(str(config.DEFAULTS["sigma"]))  # of the spike detector: the same as on the boards
@@ -131,7 +132,15 @@ class Event(NamedTuple):
     value: dict[str, Any] | None
 
 
-Found = Packet | Rejected | Samples | Telemetry | Model | Update | Alert | Event
+class Joined(NamedTuple):
+    """A node asked for the swarm's model and told its name."""
+
+    node: int
+    swarm_ms: int
+    name: str
+
+
+Found = Joined | Packet | Rejected | Samples | Telemetry | Model | Update | Alert | Event
 
 _EVENTS = {
     wire.TRACE: "trace",
@@ -295,6 +304,9 @@ class Streams:
             out.append(Telemetry(at.node, at.session, at.counter, at.swarm_ms, telemetry.unpack(body)))
         elif at.kind == packet.ALERT:
             out.append(Alert(at.node, at.swarm_ms, *packet.unpack_alert(body)))
+        elif at.kind == packet.PULL and body:
+            name = body.decode(errors="replace")[:NAME_CHARACTERS]
+            out.append(Joined(at.node, at.swarm_ms, "".join(c if c.isprintable() else "?" for c in name)))
         elif at.kind == packet.UPDATE:
             update = packet.unpack_update(body, int.from_bytes(body[4:6], "little"))
             record = Update(at.node, at.swarm_ms, update.epoch, update.base, update.residual, update.accuracy)

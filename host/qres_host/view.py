@@ -15,7 +15,7 @@ from qres.regime import NAMES as REGIME_NAMES
 from qres_host.boards import board_of_hello, channels_of, parse_mac
 from qres_host.history import GRACE_MS, History, Truth
 from qres_host.series import series
-from qres_host.streams import Event, Found, Model, Packet, Rejected, Samples, Telemetry
+from qres_host.streams import Event, Found, Joined, Model, Packet, Rejected, Samples, Telemetry
 
 EPOCHS_KEPT = 512
 EPOCHS_RECENT = 3  # a board that missed more rounds no longer agrees
@@ -219,6 +219,9 @@ class View:
             self._tick(record.arrival_ms, record.swarm_ms)
         elif isinstance(record, Telemetry):
             self._telemetry(record)
+        elif isinstance(record, Joined):
+            board = self._board(record.node)
+            board.name = board.name or record.name
         elif isinstance(record, Model):
             self._announced(record)
         elif isinstance(record, Rejected):

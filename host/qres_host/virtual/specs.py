@@ -13,6 +13,9 @@ from qres_host.virtual.board import BoardSpec
 
 DEMO_KEY = "716265732d7669727475616c2d64656d6f2d6b65792d6e6f742d736563726574"  # public: virtual boards only
 
+DAY_ROWS = 24
+_MIN_EPOCH_MS = 60_000
+
 
 def positions(count: int, spacing_m: float = 8.0) -> list[tuple[float, float]]:
     """Return places on a sunflower's spiral: dense, no two alike, 64 of them within 64 m of the first."""
@@ -40,8 +43,20 @@ def board_config(
     if not sensing:
         settings = {key: value for key, value in settings.items() if not key.startswith("battery_")}
     config.update(settings)
+    config.update(schedule(recording.period_ms))
     config.update(changes)
     return config
+
+
+def schedule(period_ms: int) -> dict[str, Any]:
+    """Return the configuration that fits recordings of this period: a learning round each 24 samples, a packet each 48.
+
+    The radio never wakes more often than the sensor, because there would be nothing new to say.
+    """
+    epoch_ms = max(DAY_ROWS * period_ms, _MIN_EPOCH_MS)
+    calm_ms = max(4 * period_ms, _MIN_EPOCH_MS // 6)
+    soon_ms = max(period_ms, _MIN_EPOCH_MS // 12)
+    return {"epoch_ms": epoch_ms, "flush_ms": 2 * epoch_ms, "base_ms": [calm_ms, soon_ms, soon_ms]}
 
 
 def make_specs(
