@@ -19,7 +19,7 @@ from pathlib import Path
 from qres_host import chunks
 from qres_host.boards import board_of_hello
 from qres_host.errors import QresError
-from qres_host.streams import Alert, Event, Found, Model, Packet, Rejected, Samples, Telemetry, Update
+from qres_host.streams import Alert, Event, Found, Joined, Model, Packet, Rejected, Samples, Telemetry, Update
 
 SCHEMA_VERSION = 1
 QUEUE_BATCHES = 4096
@@ -182,6 +182,8 @@ class _Writer:
             elif isinstance(r, Alert):
                 row = (r.node, r.swarm_ms, r.regime, r.entropy_q16, r.epoch)
                 execute("INSERT OR IGNORE INTO alerts VALUES (?,?,?,?,?)", row)
+            elif isinstance(r, Joined):
+                execute(_BOARD, (r.node, None, r.name, None, None, None))
             elif isinstance(r, Rejected):
                 upsert = "INSERT INTO rejected VALUES (?,?,1) ON CONFLICT DO UPDATE SET n = n + 1"
                 execute(upsert, (r.device, r.reason))
