@@ -32,6 +32,7 @@ from qres_host.virtual.specs import DEMO_KEY, make_specs
 from qres_host.virtual.swarm import Swarm
 from qres_host.web.server import open_browser, start_server
 
+WEATHER_BOARDS = 16
 ROWS_PER_SECOND = 6  # of the recording: a day of hourly weather in four seconds
 _TICK_S = 0.2
 
@@ -43,9 +44,13 @@ Examples:
 """
 
 
-def make_boards(boards: int, files: Sequence[Path], kind: str) -> list[BoardSpec]:
-    """Return the sentinel and its sensing boards: `files`, a board per column or file, else `boards` - 1 of weather."""
-    recordings = playback.load(files)[: boards - 1] if files else playback.make_weather(max(boards - 1, 1))
+def make_boards(boards: int | None, files: Sequence[Path], kind: str) -> list[BoardSpec]:
+    """Return the sentinel and its sensing boards: `files`, a board per column or file, else the weather.
+
+    `boards`: how many at most; None takes all that the files have, 16 for the weather.
+    """
+    most = (boards or (MAX_BOARDS if files else WEATHER_BOARDS)) - 1
+    recordings = playback.load(files)[:most] if files else playback.make_weather(most)
     return make_specs(recordings, kind=kind)
 
 
@@ -153,7 +158,7 @@ def _watch(view: View, collector: Collector, duration_s: float, talk: bool) -> N
 
 @click.command(epilog=EXAMPLE)
 @click.option(
-    "--boards", default=16, show_default=True, type=click.IntRange(2, MAX_BOARDS), help="One of them is the sentinel."
+    "--boards", type=click.IntRange(2, MAX_BOARDS), help="One is the sentinel. Default: 16, or all that --data has."
 )
 @click.option(
     "--speed", type=click.FloatRange(0), help="Virtual per real time; 0: all it can. Default: six samples a second."
@@ -180,7 +185,7 @@ def _watch(view: View, collector: Collector, duration_s: float, talk: bool) -> N
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
 def demo(
-    boards: int,
+    boards: int | None,
     speed: float | None,
     duration: float,
     loss: float,

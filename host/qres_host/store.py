@@ -130,8 +130,8 @@ class Store:
                 database.execute("COMMIT")
                 self.written += done
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except sqlite3.Error as error:
-            self.error = str(error)
+        except Exception as error:  # whatever ends this thread must be heard: `close` raises it
+            self.error = str(error) or type(error).__name__
             self._drain()
         finally:
             database.close()
