@@ -19,12 +19,12 @@ DEFAULTS: "dict[str, Any]" = {
     "slot_ms": 16,  # ... and the length of one
     "guard_ms": 40,  # least lead of a radio window
     "order": 4,  # lags of the linear model
-    "predictor": "linear",
-    "coder": "rice",
+    "predictor": "linear",  # the same in the whole swarm
+    "coder": "rice",  # of packets
     "rate": 41,  # learning rate, Q10 (0.04)
     "storm_rate": 205,  # learning rate in Storm, Q10 (0.2)
     "sigma": 5,  # a spike deviates by more standard deviations
-    "aggregator": "adaptive",
+    "aggregator": "adaptive",  # how a round makes a model of its updates
     "faulty_permille": 300,  # share of nodes that may lie
     "min_gain_permille": 50,  # least accuracy gain that is worth an update
     "max_residual_permille": 1100,  # residual error, over persistence, above which an update does not infect
@@ -64,7 +64,7 @@ _LIMITS = {
 _CHOICES = {
     "role": ROLES,
     "profile": ("default", "seed"),
-    "predictor": ("linear",),
+    "predictor": ("linear", "persistence"),
     "coder": ("rice", "huffman"),
     "aggregator": ("adaptive", "weighted_mean", "trimmed_mean", "median"),
 }

@@ -47,7 +47,7 @@ def test_every_predictor_keeps_its_contract():
 
 
 def test_persistence_predicts_the_last_value_and_linear_starts_there():
-    p, q = predict.make("persistence", 1, 0), Linear(4, 41)
+    p, q = predict.make("persistence", 4, 0), Linear(4, 41)
     for v in (3, -8, MAX32):
         p.update(v)
         q.set_weights([0] * 4)

@@ -199,6 +199,16 @@ def test_an_on_demand_node_keeps_to_the_boundaries():
     assert starts == [3 * HOUR, 6 * HOUR]
 
 
+def test_a_swarm_of_persistence_works_and_learns_scales_only():
+    swarm = Swarm(3, predictor="persistence").run(START + 30 * HOUR)
+    values = swarm.nodes[1].sensing.model.values
+    assert values[:4] == [0] * 4 and values[4] > 0
+    rows = swarm.decoded()
+    assert len(rows[1]) > 20
+    for index, row in sorted(rows[1].items()):
+        assert row == swarm.truth[1][index]
+
+
 def test_sleepers_sleep():
     swarm = Swarm(3).run(START + 50 * HOUR)
     n = swarm.nodes[1]

@@ -1,7 +1,8 @@
 """Predictors, one file each; `make` imports only the one that the configuration names.
 
 Contract of a predictor: `predict() -> value`, `update(actual)`, `weights() -> list`, `set_weights(list)`, `WIRE_ID`,
-`dump(writer)` and `load(reader)`.  Values are int32 at the sensor's resolution, weights are Q16.16.
+`STATE` (what a snapshot holds), `last`, `count`, `rate` and `d` (the last changes).  Values are int32 at the sensor's
+resolution, weights are Q16.16.
 """
 
 if False:
@@ -15,7 +16,7 @@ def make(name: str, order: int, rate: int) -> "Any":
     if name == "persistence":
         from qres.predict.persistence import Persistence
 
-        return Persistence()
+        return Persistence(order)
     if name == "linear":
         from qres.predict.linear import Linear
 
