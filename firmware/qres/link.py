@@ -2,7 +2,7 @@
 
 from qres.compat import const
 from qres.gossip import SeenCache
-from qres.packet import COUNTER_MAX, PacketError, node_id, parse, seal, verify
+from qres.packet import ALERT, COUNTER_MAX, PacketError, node_id, parse, seal, verify
 from qres.reputation import Table
 
 _OVERHEARD_MAX = const(0x7FFFFFFF)
@@ -59,7 +59,8 @@ class Link:
         if not self.seen.note((node, session, counter)):
             return None  # a relayed copy: expected, no fault of anybody
         if not self.peers.accept(node, session, counter, now_ms):
-            self.reject()
+            if kind != ALERT:  # a sentinel repeats alerts, for those who slept
+                self.reject()
             return None
         self.heard += 1
         return kind, node, payload
