@@ -30,7 +30,7 @@ def shift_for(deltas: "array[int]", count: int) -> int:
     return shift
 
 
-def nlms_predict(weights: "array[int]", at: int, deltas: "array[int]", count: int) -> int:
+def nlms_predict(weights: "array[int] | list[int]", at: int, deltas: "array[int]", count: int) -> int:
     """Predicted next delta from deltas[0..count-1], newest first, under weights[at..]; within +-DELTA_MAX."""
     shift = shift_for(deltas, count)
     total = 0

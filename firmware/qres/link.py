@@ -11,7 +11,7 @@ _OVERHEARD_MAX = const(0x7FFFFFFF)
 class Link:
     """Key, own counter, peers and what went wrong."""
 
-    STATE = "u:me u:session u:counter u:sent u:sent_bytes u:heard u:rejected c:peers o:seen"
+    STATE = "u:me u:session u:counter u:sent u:heard u:rejected c:peers o:seen"
 
     def __init__(self, key: bytes, peers_max: int) -> None:
         """`key`: 32 bytes, shared by the swarm."""
@@ -22,7 +22,6 @@ class Link:
         self.peers = Table(peers_max)
         self.seen = SeenCache()
         self.sent = 0
-        self.sent_bytes = 0
         self.heard = 0
         self.rejected = 0
 
@@ -41,7 +40,6 @@ class Link:
             self.session = (self.session + 1) & 0xFFFF
         frame = seal(self.key, kind, self.me, self.session, self.counter, payload)
         self.sent += 1
-        self.sent_bytes += len(frame)
         return frame
 
     def open(self, frame: bytes, now_ms: int) -> "tuple[int, int, bytes] | None":

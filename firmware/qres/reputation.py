@@ -11,7 +11,6 @@ if False:
 START = const(32768)
 VALID = const(1311)  # +0.02
 DRIFT = const(-5243)  # -0.08
-FAILED = const(-9830)  # -0.15
 FLOOR = const(13107)  # 0.2: below, the influence is zero
 CAP = const(52429)  # 0.8: no influence above
 _WINDOW = const(16)  # frames that may arrive out of order

@@ -1,7 +1,5 @@
 """From samples to residuals, spikes, packets, and to what this node learned in an epoch."""
 
-from array import array
-
 from qres.compat import sha256
 from qres.detect import Detector
 from qres.encoder import CODERS, Encoder
@@ -82,7 +80,7 @@ class Sensing:
             predictor = self.predictors[c]
             if predictor.count > self.order:
                 residual = v - predictor.predict()
-                base = predictor.last + nlms_predict(array("i", self.model.weights(c)), 0, predictor.d, self.order)
+                base = predictor.last + nlms_predict(self.model.values, c * (self.order + 1), predictor.d, self.order)
                 self.learned[c].push(residual, v - base, v - predictor.last)
                 entropy, spike = self.detectors[c].push(residual)
                 self.spikes += spike

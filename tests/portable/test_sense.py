@@ -202,7 +202,7 @@ def test_reputation_stays_within_its_bounds():
         t.change(1, reputation.VALID)
     assert t.get(1) == ONE
     for _ in range(100):
-        t.change(1, reputation.FAILED)
+        t.change(1, reputation.DRIFT)
     assert t.get(1) == 0 and t.get(99) == reputation.START
 
 

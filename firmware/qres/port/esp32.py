@@ -7,7 +7,6 @@ and `full_mv`.
 """
 
 import io
-import json
 import os
 import select
 import sys
@@ -28,7 +27,6 @@ WATCHDOG_MS = 120000
 BROADCAST = b"\xff\xff\xff\xff\xff\xff"
 _RXBUF_BYTES = 2048  # seven frames of 250 bytes wait while the node computes
 _PEERS = 64  # strangers on the channel must not fill the heap
-_LINE_BYTES = 256
 _WAIT_MAX_MS = 1 << 29  # the timers of the chip take small integers
 _STDIN_MS = 250  # the chip's recv() and sleep_ms() do not end on input; on a virtual board they do
 _DRAIN_MS = 10  # USB loses what it has not sent when the chip goes to sleep
@@ -165,7 +163,7 @@ class Port:
             if not char:
                 break
             if char not in b"\r\n":
-                if len(line) <= _LINE_BYTES:
+                if len(line) <= framing.LINE_BYTES:
                     line.append(char[0])
                 continue
             text = bytes(line)
@@ -178,18 +176,11 @@ class Port:
 
     def _parse(self, text: bytes) -> "tuple[Any, ...] | None":
         """COMMAND of one line, or None after an error REPLY."""
-        problem = b'{"error": "not a command: {\\"cmd\\": name, \\"arg\\": value} expected"}'
-        if len(text) > _LINE_BYTES:
-            problem = b'{"error": "line too long"}'
-        else:
-            try:
-                record = json.loads(text)
-            except ValueError:
-                record = None
-            if isinstance(record, dict) and isinstance(record.get("cmd"), str):
-                return COMMAND, self.now_ms(), record["cmd"], record.get("arg")
-        self.report(WIRE_REPLY, problem)
-        return None
+        found = framing.command(text)
+        if isinstance(found, bytes):
+            self.report(WIRE_REPLY, found)
+            return None
+        return COMMAND, self.now_ms(), found[0], found[1]
 
     # Sensors and battery
 

@@ -1,5 +1,11 @@
 """Frames on the serial line, board side (docs/wire.md): 0x00 | COBS(type | seq | payload | CRC-16) | 0x00."""
 
+import json
+
+if False:
+    from typing import Any
+
+LINE_BYTES = 256  # the longest line of a host
 PAYLOAD_BYTES = 2048  # the longest payload that a host accepts
 _USB_PACKET = 64  # USB-Serial-JTAG stalls after a write of whole packets
 # CRC-16/CCITT-FALSE four bits at a time: 16 entries instead of 256, for the heap's sake.
@@ -53,3 +59,16 @@ def encode(kind: int, seq: int, payload: "bytes | bytearray") -> bytearray:
     if len(out) % _USB_PACKET == 0:
         out.append(0)
     return out
+
+
+def command(line: bytes) -> "tuple[str, Any] | bytes":
+    """(name, argument) of a host's line {"cmd": name, "arg": value}; else the payload of the REPLY that refuses it."""
+    if len(line) > LINE_BYTES:
+        return b'{"error": "line too long"}'
+    try:
+        record = json.loads(line)
+    except ValueError:
+        record = None
+    if isinstance(record, dict) and isinstance(record.get("cmd"), str):
+        return record["cmd"], record.get("arg")
+    return b'{"error": "not a command: {\\"cmd\\": name, \\"arg\\": value} expected"}'

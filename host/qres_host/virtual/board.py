@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -128,6 +128,3 @@ class Board:
         self.end()
         if self.line is not None:
             self.line.unplug()
-
-
-Factory = Callable[[int, BoardSpec], Board]

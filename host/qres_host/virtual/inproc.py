@@ -36,9 +36,6 @@ BOOT_WINDOW_MS = 2000
 BOOT_STEP_MS = 50
 WAIT_MAX_MS = 1 << 29
 RXBUF_BYTES = 2048
-LINE_BYTES = 256
-NOT_A_COMMAND = b'{"error": "not a command: {\\"cmd\\": name, \\"arg\\": value} expected"}'
-TOO_LONG = b'{"error": "line too long"}'
 CAUSES = {protocol.DEEPSLEEP_RESET: DEEP_SLEEP, protocol.WDT_RESET: WATCHDOG, protocol.SOFT_RESET: SOFT}
 
 
@@ -278,7 +275,7 @@ class InprocBoard(Board):
         while self._input:
             byte = self._input.pop(0)
             if byte not in b"\r\n":
-                if len(self._line) <= LINE_BYTES:
+                if len(self._line) <= framing.LINE_BYTES:
                     self._line.append(byte)
                 continue
             text = bytes(self._line)
@@ -290,18 +287,11 @@ class InprocBoard(Board):
 
     @staticmethod
     def _parse(text: bytes, port: InprocPort) -> tuple[Any, ...] | None:
-        problem = NOT_A_COMMAND
-        if len(text) > LINE_BYTES:
-            problem = TOO_LONG
-        else:
-            try:
-                record = json.loads(text)
-            except ValueError:
-                record = None
-            if isinstance(record, dict) and isinstance(record.get("cmd"), str):
-                return COMMAND, port.now_ms(), record["cmd"], record.get("arg")
-        port.report(WIRE_REPLY, problem)
-        return None
+        found = framing.command(text)
+        if isinstance(found, bytes):
+            port.report(WIRE_REPLY, found)
+            return None
+        return COMMAND, port.now_ms(), *found
 
     def end(self) -> None:
         self._driver = None
