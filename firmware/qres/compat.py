@@ -3,12 +3,45 @@
 import binascii
 import hashlib
 
+if False:
+    from array import array
+    from typing import Any, Callable, TypeVar
+
+    Kernel = TypeVar("Kernel", bound=Callable[..., int])
+
 _BLOCK = 64  # bytes: the block size of SHA-256
 
 
 def const(value: int) -> int:
     """Return `value`; MicroPython's compiler folds the call away."""
     return value
+
+
+def kernel(function: "Kernel") -> "Kernel":
+    """Mark a function that is also compiled to machine code; here it stays as it is.
+
+    A kernel takes whole numbers and buffers, casts the buffers in its first lines and returns a whole number. Every
+    intermediate stays within +-2^30, where unbounded, 31-bit and 32-bit integers agree.
+    """
+    return function
+
+
+def ptr8(buffer: "Any") -> "array[int]":
+    """Return `buffer`, a bytearray or bytes; machine code reads it as unsigned bytes."""
+    view: "array[int]" = buffer
+    return view
+
+
+def ptr16(buffer: "Any") -> "array[int]":
+    """Return `buffer`, an array('H'); machine code reads it as unsigned 16-bit words."""
+    view: "array[int]" = buffer
+    return view
+
+
+def ptr32(buffer: "Any") -> "array[int]":
+    """Return `buffer`, an array('i'); machine code reads it as signed 32-bit words."""
+    view: "array[int]" = buffer
+    return view
 
 
 def bit_length(value: int) -> int:
