@@ -3,6 +3,8 @@
 Its packed form is canonical: whoever holds the same hash holds the same bits.
 """
 
+from array import array
+
 from qres.compat import const, sha256
 from qres.fixed import FixedError, bfp_pack, bfp_unpack
 from qres.kernels import ORDER_MAX, WEIGHT_MAX
@@ -33,14 +35,14 @@ class Model:
             block[-1] = min(max(block[-1], 0), _SCALE_MAX)
             packed += bfp_pack(block)
             kept += bfp_unpack(packed, n, len(packed) - 1 - 2 * n)
-        self.values = kept
+        self.values = array("i", kept)  # an array, as the kernels take it
         self.packed = packed
         self.hash = sha256(bytes([self.channels, self.order]) + packed)[:4]
 
     def weights(self, channel: int) -> list[int]:
         """The weights of one channel, Q16.16, newest lag first."""
         at = channel * (self.order + 1)
-        return self.values[at : at + self.order]
+        return list(self.values[at : at + self.order])
 
     def scale_q12(self, channel: int) -> int:
         """log2 of the mean |residual| of one channel, Q12."""

@@ -324,7 +324,7 @@ class Streams:
         out.append(
             Model(
                 at.node, said.time_ms, said.stratum, said.epoch, said.inputs, said.channels, said.order,
-                found.hash, said.packed, found.values,
+                found.hash, said.packed, list(found.values),
             )
         )  # fmt: skip
         waiting = [key for key, (name, _, _) in self._held.items() if name == found.hash]

@@ -133,7 +133,7 @@ def test_a_swarm_learns_one_model_and_the_host_reads_every_sample():
     swarm = Swarm(5).run(START + 60 * HOUR)
     hashes = {n.sensing.model.hash for n in swarm.nodes}
     assert len(hashes) == 1
-    assert swarm.nodes[0].sensing.model.values != [0] * 10
+    assert any(swarm.nodes[0].sensing.model.values)
     rows = swarm.decoded()
     for i in range(1, 5):
         assert len(rows[i]) >= 48
@@ -202,7 +202,7 @@ def test_an_on_demand_node_keeps_to_the_boundaries():
 def test_a_swarm_of_persistence_works_and_learns_scales_only():
     swarm = Swarm(3, predictor="persistence").run(START + 30 * HOUR)
     values = swarm.nodes[1].sensing.model.values
-    assert values[:4] == [0] * 4 and values[4] > 0
+    assert not any(values[:4]) and values[4] > 0
     rows = swarm.decoded()
     assert len(rows[1]) > 20
     for index, row in sorted(rows[1].items()):
