@@ -8,9 +8,9 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-
 from qres.codec import CodecError
-from qres_host.blocks import short
+
+from qres_host.blocks import fast, short
 
 RAW: Final = 0
 """Coder id: columns one after the other, little-endian int32."""
@@ -33,7 +33,7 @@ def encode(x: Matrix, level: str = "best") -> bytes:
         raise ValueError(f"no such level: {level}")
     if x.size == 0:
         return bytes((RAW,))
-    data = short.encode(x)
+    data = short.encode(x) if x.shape[0] <= short.ROWS_MAX else fast.encode(x)
     if len(data) > 1 + 4 * x.size:
         return bytes((RAW,)) + np.ascontiguousarray(x.T, dtype="<i4").tobytes()
     return data
@@ -51,6 +51,8 @@ def decode(data: bytes, rows: int, channels: int) -> Matrix:
         return _decode_raw(data, rows, channels)
     if rows == 0:
         raise CodecError("no block")
+    if coder == fast.ID:
+        return fast.decode(data, rows, channels)
     if coder == short.ID:
         return short.decode(data, rows, channels)
     raise CodecError("unknown coder")

@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-
 from qres.codec import CodecError
+
 from qres_host import native
 from qres_host.blocks import loops
 

@@ -1,0 +1,153 @@
+"""Tokens of the fast level: what a folded residual is split into, what that costs, and the tables of their frequencies.
+
+A token stands for a folded value u below 1 << small, or for the bit length of u with the `fine` bits below its top one;
+the rest of u are its low bits.
+"""
+
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from qres.codec import CodecError
+
+from qres_host import native
+from qres_host.blocks import loops
+
+SMALL_MAX: Final = 10
+FINE_MAX: Final = 3
+CONTEXTS_MAX: Final = 8
+SYMBOL_BITS: Final = 5.5
+"""About what a used token costs in a table."""
+
+Ints = NDArray[np.int64]
+
+
+class Split(NamedTuple):
+    """How values become tokens, and for each token the least value, the count of low bits and the bit length."""
+
+    small: int
+    fine: int
+    base: Ints
+    low: Ints
+    length: Ints
+
+
+@lru_cache(maxsize=64)
+def split(small: int, fine: int) -> Split:
+    """The split of these parameters; CodecError for others than 0 <= fine <= 3, fine <= small <= 10."""
+    if not 0 <= fine <= FINE_MAX or not fine <= small <= SMALL_MAX:
+        raise CodecError("no such tokens")
+    base = list(range(1 << small))
+    low = [0] * len(base)
+    for length in range(small, 32):
+        for step in range(1 << fine):
+            base.append((1 << length) + (step << (length - fine)))
+            low.append(length - fine)
+    lengths = [value.bit_length() for value in base]
+    return Split(small, fine, np.array(base, np.int64), np.array(low, np.int64), np.array(lengths, np.int64))
+
+
+def fold(r: Ints) -> Ints:
+    """0, -1, 1, -2, ... as 0, 1, 2, 3, ..."""
+    return (r << 1) ^ (r >> 63)
+
+
+def tokens(u: Ints, parts: Split) -> Ints:
+    """The tokens of folded values."""
+    length = np.frexp(u.astype(np.float64))[1].astype(np.int64) - 1
+    shift = np.maximum(length - parts.fine, 0)
+    large = (1 << parts.small) + ((length - parts.small) << parts.fine) + ((u >> shift) - (1 << parts.fine))
+    return np.where(length >= parts.small, large, u)
+
+
+FINEST: Final = split(SMALL_MAX, FINE_MAX)
+SPLITS: Final = ((2, 0), (3, 0), (4, 1), (5, 2), (6, 2), (7, 3), (8, 3), (9, 3), (10, 3), (4, 0), (6, 1))
+
+
+@lru_cache(maxsize=64)
+def _merge(small: int, fine: int) -> tuple[Ints, Ints]:
+    """Where each token of the split starts among the finest ones, and its low bits (those of the finest count apart)."""
+    parts = split(small, fine)
+    return np.searchsorted(FINEST.base, parts.base), parts.low
+
+
+def entropy(counts: Ints) -> float:
+    """Bits of the tokens so counted (a row a context), with their tables."""
+    total = counts.sum(axis=1, dtype=np.float64)
+    used = counts[counts > 0].astype(np.float64)
+    total = total[total > 0]
+    return float((total * np.log2(total)).sum() - (used * np.log2(used)).sum() + SYMBOL_BITS * used.size)
+
+
+def best_split(fine_counts: Ints) -> tuple[float, Split]:
+    """The split that costs least for values counted by their finest tokens, and its cost in bits."""
+    best: tuple[float, tuple[int, int]] = (float("inf"), SPLITS[0])
+    for small, fine in SPLITS:
+        starts, low = _merge(small, fine)
+        counts = np.add.reduceat(fine_counts, starts)
+        bits = entropy(counts[None]) + float(counts @ low)
+        best = min(best, (bits, (small, fine)))
+    return best[0], split(*best[1])
+
+
+def cost(r: Ints) -> float:
+    """An estimate of the bits that these residuals take."""
+    parts = split(5, 1)
+    counts = np.bincount(tokens(fold(r), parts), minlength=parts.base.size)
+    return entropy(counts[None]) + float(counts @ parts.low)
+
+
+def weights(counts: Ints, bits: int) -> Ints:
+    """Counts of tokens, a row a context, as weights of four significant bits each."""
+    total = np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    scaled = np.where(counts > 0, np.maximum(counts * (1 << bits) // total, 1), 0)
+    length = np.frexp(scaled.astype(np.float64))[1].astype(np.int64)
+    drop = np.maximum(length - 4, 0)
+    result: Ints = np.minimum((scaled + ((1 << drop) >> 1)) >> drop << drop, 0xF000)
+    return result
+
+
+def frequencies(w: Ints, bits: int) -> Ints:
+    """Weights, a row a context, as frequencies of sum 1 << bits, at least 1 where the weight is; an empty row is all token 0."""
+    w = w.copy()
+    w[:, 0] += w.sum(axis=1) == 0
+    freq = (w << bits) // w.sum(axis=1, keepdims=True)
+    freq = np.where(w > 0, np.maximum(freq, 1), 0)
+    for row, missing in zip(freq, ((1 << bits) - freq.sum(axis=1)).tolist()):
+        while missing:  # negative when many small ones were rounded up: the large ones give
+            top = int(row.argmax())
+            step = missing if missing > 0 else -min(-missing, max(1, int(row[top]) >> 4))
+            row[top] += step
+            missing -= step
+    return freq
+
+
+class Coder:
+    """The frequencies of one column, ready for the loops."""
+
+    def __init__(self, w: Ints, bits: int, parts: Split) -> None:
+        """`w`: weights, a row a context."""
+        freq = frequencies(w, bits)
+        self.contexts, self.size = freq.shape
+        self.bits = bits
+        self.parts = parts
+        self.freq = freq.ravel()
+        self.start = (np.cumsum(freq, axis=1) - freq).ravel()
+
+    def put(self, u: Ints, token: Ints, context: NDArray[np.uint8], state: int) -> tuple[int, NDArray[np.uint16]]:
+        """Code folded values onto `state`; returns the new one and the words, in the order of writing."""
+        room = 3 * u.size
+        words: Any = np.empty(room, np.uint16) if native.COMPILED else [0] * room
+        args = [loops.ready(a) for a in (u, token, context, self.freq, self.start, self.parts.low)]
+        state, used = loops.put_tokens(*args, self.size, self.bits, words, state)
+        return state, np.array(words[:used], np.uint16)
+
+    def get(self, words: Any, state: int, at: int, rows: int, limits: Ints, kind: int) -> tuple[int, int, Any]:
+        """Read `rows` values; returns the state, the place and the values (an array, or a list without Numba)."""
+        lookup = np.repeat(np.tile(np.arange(self.size, dtype=np.int32), self.contexts), self.freq)
+        out: Any = np.empty(rows, np.int64) if native.COMPILED else [0] * rows
+        tables = [loops.ready(a) for a in (lookup, self.freq, self.start)]
+        parts = [loops.ready(a) for a in (self.parts.base, self.parts.low, self.parts.length, limits)]
+        state, at = loops.get_tokens(words, state, at, *tables, self.size, self.bits, *parts, kind, out)
+        return state, at, out
