@@ -1,25 +1,146 @@
-"""Inner loops on the host: compiled by Numba where it is installed, plain Python where it is not; the same results."""
+"""Inner loops on the host: compiled by Numba where it is installed, plain Python where it is not; the same results.
 
+`jit` compiles loops of the host's own, `load` the kernels of the firmware. Code is compiled at the first call and kept
+on disk: beside the source where that can be written, else in the user's cache (NUMBA_CACHE_DIR chooses another place).
+"""
+
+import ast
+import contextlib
+import functools
+import hashlib
+import importlib
 import os
+import sys
 from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-try:
-    if os.environ.get("QRES_NUMBA", "1") == "0":
-        raise ImportError("switched off")
-    import numba
-except ImportError:
-    numba = None
+numba: Any = None
+if os.environ.get("QRES_NUMBA", "1") != "0":
+    with contextlib.suppress(ImportError):
+        numba = importlib.import_module("numba")
 
 COMPILED = numba is not None
-"""Whether `jit` compiles.  QRES_NUMBA=0 in the environment switches it off."""
+"""Whether `jit` and `load` compile.  QRES_NUMBA=0 in the environment switches it off."""
+CASTS = ("ptr8", "ptr16", "ptr32")
 
 
 def jit(function: Function) -> Function:
-    """A host-only loop, compiled once and kept on disk; without Numba, the function itself."""
+    """A loop, compiled once and kept on disk where there is a place for it; without Numba, the function itself."""
     if numba is None:
         return function
-    compiled: Function = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    try:
+        compiled: Function = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    except RuntimeError:  # no folder that can be written
+        compiled = numba.njit(nogil=True, error_model="numpy")(function)
     return compiled
+
+
+def source_path(name: str) -> Path:
+    """The file of the module qres.<name>; ModuleNotFoundError when there is none."""
+    spec = find_spec(f"qres.{name}")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"no module qres.{name}")
+    return Path(spec.origin)
+
+
+def kernels_of(tree: ast.Module) -> list[ast.FunctionDef]:
+    """The functions of a module that are marked as kernels, in the order of its text."""
+    return [
+        node
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef)
+        and any(isinstance(mark, ast.Name) and mark.id == "kernel" for mark in node.decorator_list)
+    ]
+
+
+def foreign_kernels(tree: ast.Module) -> dict[str, tuple[str, str]]:
+    """Kernels that a module imports from others: its own name for each -> (module of qres, name there)."""
+    found = {}
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("qres."):
+            module = node.module.removeprefix("qres.")
+            there = {item.name for item in kernels_of(ast.parse(source_path(module).read_text(encoding="utf-8")))}
+            found.update({item.asname or item.name: (module, item.name) for item in node.names if item.name in there})
+    return found
+
+
+@functools.cache
+def load(name: str) -> ModuleType:
+    """The module qres.<name> with every kernel compiled; all other names are as they are there.
+
+    Kernels take one-dimensional arrays of NumPy (int32, uint16, uint8), array.array or bytearray, and Python's ints.
+    Without Numba they run as plain Python, with the same results.
+    """
+    if numba is None:
+        return _plain(name)
+    path = source_path(name)
+    tree = ast.parse(path.read_bytes(), str(path))
+    foreign = foreign_kernels(tree)
+    for function in kernels_of(tree):
+        function.decorator_list = [ast.Name("_jit", ast.Load())]
+        _Widening().visit(function)
+    ast.fix_missing_locations(tree)
+    module = ModuleType(f"{__name__}.{name}")
+    module.__file__ = str(path)
+    vars(module)["_int64"] = numba.int64
+    vars(module)["_jit"] = functools.partial(_jit, "_".join(_version(owner) for owner, _ in sorted(foreign.values())))
+    sys.modules[module.__name__] = module  # where Numba looks for it when it reads code from the disk
+    exec(compile(tree, str(path), "exec"), vars(module))
+    vars(module).update({own: getattr(load(owner), there) for own, (owner, there) in foreign.items()})
+    return module
+
+
+def _jit(callees: str, function: Function) -> Function:
+    """`jit`, where the code on disk holds the code of `callees` too: Numba knows only of the caller's file and name."""
+    if callees:
+        function.__qualname__ += "_" + callees
+    return jit(function)
+
+
+def _version(name: str) -> str:
+    """Tells apart the contents of qres.<name> and of all modules whose kernels it calls."""
+    text = source_path(name).read_bytes()
+    owners = sorted({owner for owner, _ in foreign_kernels(ast.parse(text)).values()})
+    return hashlib.sha256(text + "".join(map(_version, owners)).encode()).hexdigest()[:12]
+
+
+class _Widening(ast.NodeTransformer):
+    """Casts drop out, and what a buffer holds is widened: Numba's uint16 - uint16 is unsigned, int() or not."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        return node.args[0] if isinstance(node.func, ast.Name) and node.func.id in CASTS else node
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        self.generic_visit(node)
+        if not isinstance(node.ctx, ast.Load):
+            return node
+        return ast.Call(ast.Name("_int64", ast.Load()), [node], [])
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+
+def _plain(name: str) -> ModuleType:
+    """The module as plain Python; its kernels see arrays of NumPy as memoryviews, whose items are Python's ints."""
+    original = importlib.import_module(f"qres.{name}")
+    module = ModuleType(f"{__name__}.{name}", original.__doc__)
+    vars(module).update({key: value for key, value in vars(original).items() if key not in vars(module)})
+    tree = ast.parse(source_path(name).read_text(encoding="utf-8"))
+    for own in [function.name for function in kernels_of(tree)] + list(foreign_kernels(tree)):
+        setattr(module, own, _through_views(getattr(original, own)))
+    return module
+
+
+def _through_views(function: Callable[..., int]) -> Callable[..., int]:
+    @functools.wraps(function)
+    def call(*args: Any) -> int:
+        return function(*[memoryview(arg) if hasattr(arg, "__array_interface__") else arg for arg in args])
+
+    return call
