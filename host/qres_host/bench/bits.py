@@ -29,8 +29,7 @@ def get(data: Bytes, at: int, count: int) -> int:
     while count > 0:
         left = 8 - (at & 7)
         take = count if count < left else left
-        byte = np.int64(data[at >> 3]) >> (left - take)
-        value = value << take | byte & ((1 << take) - 1)
+        value = value << take | (int(data[at >> 3]) >> (left - take)) & ((1 << take) - 1)
         at += take
         count -= take
     return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., Any])
 COMPILED = importlib.util.find_spec("numba") is not None
@@ -16,5 +16,5 @@ def jit(function: F) -> F:
         return function
     from numba import njit
 
-    compiled: F = njit(cache=True)(function)
-    return compiled
+    compiled: Any = njit(cache=True)(function)
+    return cast(F, compiled)

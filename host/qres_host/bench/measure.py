@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import multiprocessing
-import multiprocessing.connection
-import os
-import signal
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +13,7 @@ from typing import NamedTuple, TypedDict
 import numpy as np
 
 from qres_host.bench.coder import Coder, Form, Ints
+from qres_host.bench.process import Ended, apart
 from qres_host.bench.streams import Stream
 
 REPEATS = 3
@@ -50,41 +46,21 @@ class Packed(NamedTuple):
 
 def run(coder: Coder, streams: list[Stream], cap_s: float) -> Iterator[Row]:
     """Yield a row a stream as they come. Repetitions of a stream end after `cap_s` seconds, but one is always timed."""
-    context = multiprocessing.get_context("fork")  # hands the streams over without a copy
-    ours, theirs = context.Pipe(duplex=False)
-    sys.stdout.flush()
-    process = context.Process(target=_child, args=(coder, streams, cap_s, theirs), daemon=True)
-    process.start()
-    theirs.close()
     done = 0
     try:
-        while done < len(streams):
-            row: Row = ours.recv()
-            yield row
+        for row in apart(lambda: (_row(coder, stream, cap_s) for stream in streams), numba=not coder.plain):
             done += 1
-    except EOFError:
+            yield row
+    except Ended as error:
         for stream in streams[done:]:
-            yield {"stream": stream.name, "coder": coder.name, "error": "the process that ran it ended"}
-    finally:
-        process.terminate()
-        process.join()
-        ours.close()
+            yield {"stream": stream.name, "coder": coder.name, "error": str(error)}
 
 
-def _child(
-    coder: Coder, streams: list[Stream], cap_s: float, pipe: multiprocessing.connection.Connection[Row, Row]
-) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends this process through its parent
-    if coder.plain:
-        sys.modules["numba"] = None  # type: ignore[assignment]  # importing it fails, as where it is not installed
-    for stream in streams:
-        try:
-            row = _measure(coder, stream, cap_s)
-        except Exception as error:  # a peer may fail in any way: that is its result on this stream
-            row = {"stream": stream.name, "coder": coder.name, "error": f"{type(error).__name__}: {error}"[:200]}
-        pipe.send(row)
-    pipe.close()
-    os._exit(0)  # without the exit handlers of libraries that keep threads
+def _row(coder: Coder, stream: Stream, cap_s: float) -> Row:
+    try:
+        return _measure(coder, stream, cap_s)
+    except Exception as error:  # a peer may fail in any way: that is its result on this stream
+        return {"stream": stream.name, "coder": coder.name, "error": f"{type(error).__name__}: {error}"[:200]}
 
 
 def parts_of(coder: Coder, x: Ints) -> list[Ints]:

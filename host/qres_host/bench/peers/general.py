@@ -15,7 +15,6 @@ import numpy as np
 from qres_host.bench.coder import Coder, Form, Ints, Shape, Skipped, absent, to_bytes
 
 Press = Callable[[bytes], bytes]
-_XZ = {"format": lzma.FORMAT_ALONE}
 
 
 def prepare(x: Ints, delta: bool, shuffle: bool) -> bytes:
@@ -103,6 +102,6 @@ def coders() -> Iterator[Coder | Skipped]:
     ):
         reason = absent(package, module)
         yield Skipped(name, reason) if reason else Coder(name, four(*_late(make)))
-    xz = four(lambda data: lzma.compress(data, preset=9 | lzma.PRESET_EXTREME, **_XZ), lzma.decompress)
-    yield Coder("xz-9e", xz)
+    extreme = 9 | lzma.PRESET_EXTREME
+    yield Coder("xz-9e", four(lambda data: lzma.compress(data, lzma.FORMAT_ALONE, preset=extreme), lzma.decompress))
     yield Coder("zlib-9", four(lambda data: zlib.compress(data, 9), zlib.decompress))

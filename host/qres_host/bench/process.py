@@ -1,0 +1,57 @@
+"""Work in a process of its own, item by item: what it imports, allocates or breaks stays there."""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Ended(Exception):
+    """The process ended before its work did: it crashed, or the system took its memory."""
+
+
+def apart(work: Callable[[], Iterator[T]], numba: bool = True) -> Iterator[T]:
+    """Yield what `work()` yields in a forked process, as it comes; without Numba there unless `numba`.
+
+    `work` must catch its own exceptions; raises Ended when the process breaks off.
+    """
+    context = multiprocessing.get_context("fork")  # hands the input over without a copy
+    receiver, sender = context.Pipe(duplex=False)
+    sys.stdout.flush()
+    process = context.Process(target=_child, args=(work, numba, sender), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        while True:
+            more, item = receiver.recv()
+            if not more:
+                return
+            yield item
+    except EOFError:
+        raise Ended("the process that ran it ended") from None
+    finally:
+        process.terminate()
+        process.join()
+        receiver.close()
+
+
+def _child(
+    work: Callable[[], Iterator[T]],
+    numba: bool,
+    pipe: multiprocessing.connection.Connection[tuple[bool, T | None], None],
+) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends this process through its parent
+    if not numba:
+        sys.modules["numba"] = None  # type: ignore[assignment]  # importing it fails, as where it is not installed
+    for item in work():
+        pipe.send((True, item))
+    pipe.send((False, None))
+    pipe.close()
+    os._exit(0)  # without the exit handlers of libraries that keep threads
