@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from qres.codec import CodecError
 
 from qres_host import native
-from qres_host.blocks import linear, loops, tokens
+from qres_host.blocks import fit, linear, loops, tokens
 from qres_host.blocks.linear import Plan
 from qres_host.blocks.varint import Reader, put
 
@@ -68,11 +68,11 @@ def _column(v: Ints, columns: list[Ints]) -> Column:
     """Plan one column and describe it."""
     if not np.any(v != v[0]):
         return Column(bytes((CONSTANT,)) + _signed(int(v[0])), v, v, np.zeros(0, np.uint8), None)
-    plan = linear.plan(v, columns)
+    plan = fit.plan(v, columns)
     r = linear.residuals(v, plan, columns)
     u = tokens.fold(r)
     counts = np.bincount(tokens.tokens(u, tokens.FINEST), minlength=tokens.FINEST.base.size)
-    bits, parts = tokens.best_split(counts)
+    parts = tokens.best_split(counts)
     token = tokens.tokens(u, parts)
     kind, limits, context, table = _contexts(r, token, parts, plan)
     weights = tokens.weights(table, bits_for(v.size))

@@ -80,15 +80,15 @@ def entropy(counts: Ints) -> float:
     return float((total * np.log2(total)).sum() - (used * np.log2(used)).sum() + SYMBOL_BITS * used.size)
 
 
-def best_split(fine_counts: Ints) -> tuple[float, Split]:
-    """The split that costs least for values counted by their finest tokens, and its cost in bits."""
+def best_split(fine_counts: Ints) -> Split:
+    """The split that costs least for values counted by their finest tokens."""
     best: tuple[float, tuple[int, int]] = (float("inf"), SPLITS[0])
     for small, fine in SPLITS:
         starts, low = _merge(small, fine)
         counts = np.add.reduceat(fine_counts, starts)
         bits = entropy(counts[None]) + float(counts @ low)
         best = min(best, (bits, (small, fine)))
-    return best[0], split(*best[1])
+    return split(*best[1])
 
 
 def cost(r: Ints) -> float:

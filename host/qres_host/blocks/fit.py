@@ -1,0 +1,127 @@
+"""Choosing a predictor for a column, by least squares over stretches of it: in the encoder alone, so floats are welcome."""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qres_host.blocks.linear import ORDER_MAX, OTHER_TAPS, SHIFT_MAX, TAP_MAX, Plan, difference, wrap
+from qres_host.blocks.tokens import cost
+
+ORDERS: Final = (2, 4, 8, 16, 32)
+FIRST_ORDER: Final = 8
+"""Order of the fits that only serve to weigh the rows."""
+ROUNDS: Final = 3
+PIECES: Final = 8
+PIECE_ROWS: Final = 768
+LEAD: Final = ORDER_MAX + 2
+"""Rows before a stretch, which its first rows are predicted from and differenced with."""
+TAP_BITS: Final = 16
+"""About what a tap costs."""
+SMOOTH: Final = 9
+"""Rows whose mean error is the scale of the one in their middle."""
+PARTNERS: Final = 16
+"""How many of the columns before are looked at."""
+KINSHIP_MIN: Final = 0.04
+"""Least squared correlation of differences for taps on another column to be tried."""
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+def _stretches(v: Ints) -> Ints:
+    """A few stretches of the column, a row each, with LEAD values before; the whole column if it is short."""
+    rows = v.size
+    if rows <= PIECES * PIECE_ROWS + LEAD:
+        return np.concatenate([np.full(LEAD, v[0]), v])[None]
+    starts = np.linspace(0, rows - PIECE_ROWS - LEAD, PIECES).astype(np.int64)
+    return np.stack([v[s : s + PIECE_ROWS + LEAD] for s in starts])
+
+
+def _lagged(y: Ints, other: Ints | None) -> Floats:
+    """The regressors of every row of the stretches: ORDER_MAX values before, oldest first, then the other column's."""
+    views = [np.lib.stride_tricks.sliding_window_view(y[:, 2:-1], ORDER_MAX, axis=1)]
+    if other is not None:
+        views.append(np.lib.stride_tricks.sliding_window_view(other[:, LEAD + 1 - OTHER_TAPS :], OTHER_TAPS, axis=1))
+    return np.concatenate(views, axis=2, dtype=np.float64).reshape(-1, sum(view.shape[2] for view in views))
+
+
+def _solve(inputs: Floats, target: Floats, weights: Floats, orders: tuple[int, ...]) -> list[Floats]:
+    """Weighted least-squares taps for each order."""
+    first = ORDER_MAX - max(orders)
+    kept = inputs[:, first:]
+    weighed = kept * weights[:, None]
+    square = weighed.T @ kept
+    product = weighed.T @ target
+    square[np.diag_indices_from(square)] += 1e-9 * np.trace(square) / len(square) + 1e-9
+    return [np.linalg.solve(square[ORDER_MAX - n - first :, ORDER_MAX - n - first :], product[ORDER_MAX - n - first :]) for n in orders]
+
+
+def _fits(y: Ints, inputs: Floats) -> list[Floats]:
+    """Taps for each of ORDERS.
+
+    Sensor signals alternate between calm and storm, and bits are logarithmic: a row counts by the inverse square of the
+    error around it, which some rounds of fitting with few taps find out.
+    """
+    target = y[:, LEAD:].ravel().astype(np.float64)
+    weights = np.ones_like(target)
+    for _ in range(ROUNDS):
+        (taps,) = _solve(inputs, target, weights, (FIRST_ORDER,))
+        error = np.abs(target - inputs[:, ORDER_MAX - FIRST_ORDER :] @ taps)
+        sums = np.cumsum(np.concatenate([np.zeros(SMOOTH), error, np.zeros(SMOOTH)]))
+        around = (sums[SMOOTH:] - sums[:-SMOOTH])[SMOOTH // 2 : SMOOTH // 2 + error.size] / SMOOTH
+        weights = 1 / (around + 0.3 * float(np.median(error)) + 0.5) ** 2
+    return _solve(inputs, target, weights, ORDERS)
+
+
+def _quantised(taps: Floats) -> tuple[tuple[int, ...], int] | None:
+    """Taps as integers and their shift; None if one is out of range."""
+    top = float(np.abs(taps).max())
+    if not top < TAP_MAX:
+        return None
+    shift = SHIFT_MAX
+    while shift and round(top * (1 << shift)) > TAP_MAX:
+        shift -= 1
+    return tuple(int(t) for t in np.rint(taps * (1 << shift))), shift
+
+
+def _partner(y: Ints, columns: list[Ints]) -> tuple[int, Ints | None]:
+    """The column before whose differences go most with y's, and these on the stretches; -1 if none does."""
+    limit = 1 << 20
+    target = np.clip(y[:, LEAD:], -limit, limit).ravel().astype(np.float64)
+    norm = float(target @ target)
+    best, found, kept = KINSHIP_MIN, -1, None
+    for c in range(max(0, len(columns) - PARTNERS), len(columns)):
+        signal = difference(_stretches(columns[c]), int(columns[c][0]), 1)
+        mine = np.clip(signal[:, LEAD:], -limit, limit).ravel().astype(np.float64)
+        product = float(mine @ target)
+        own = float(mine @ mine)
+        if own > 0 and norm > 0 and product * product > best * own * norm:
+            best, found, kept = product * product / (own * norm), c, signal
+    return found, kept
+
+
+def plan(v: Ints, columns: list[Ints]) -> Plan:
+    """The cheapest plan for a column, by its estimated bits; `columns` are those before it."""
+    first = int(v[0])
+    some = _stretches(v)
+    middle = int(np.sort(some.ravel())[some.size // 2])
+    plans = [Plan(0, middle), Plan(1, first), Plan(2, first)]
+    signals = [difference(some, p.first, p.differences) for p in plans]
+    costs = [cost(y[:, LEAD:].ravel()) for y in signals]
+    best = min(zip(costs, plans), key=lambda pair: pair[0])
+    y = signals[1]
+    actual = y[:, LEAD:].ravel()
+    scale = actual.size / v.size
+    partner, other = _partner(y, columns)
+    inputs = _lagged(y, other)
+    for order, taps in zip(ORDERS, _fits(y, inputs)):
+        rounded = _quantised(taps)
+        if rounded is None:
+            continue
+        integers, shift = rounded
+        guess = np.floor(inputs[:, ORDER_MAX - order :] @ (np.array(integers) / (1 << shift)) + 0.5).astype(np.int64)
+        bits = cost(wrap(actual - guess)) + scale * TAP_BITS * len(integers)
+        if bits < best[0]:
+            best = bits, Plan(1, first, order, shift, integers, partner)
+    return best[1]
