@@ -12,10 +12,10 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
-from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
+
+from qres_host.viper import CASTS, foreign_kernels, kernels_of, source_path, transform
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -26,7 +26,6 @@ if os.environ.get("QRES_NUMBA", "1") != "0":
 
 COMPILED = numba is not None
 """Whether `jit` and `load` compile.  QRES_NUMBA=0 in the environment switches it off."""
-CASTS = ("ptr8", "ptr16", "ptr32")
 
 
 def jit(function: Function) -> Function:
@@ -38,35 +37,6 @@ def jit(function: Function) -> Function:
     except RuntimeError:  # no folder that can be written
         compiled = numba.njit(nogil=True, error_model="numpy")(function)
     return compiled
-
-
-def source_path(name: str) -> Path:
-    """The file of the module qres.<name>; ModuleNotFoundError when there is none."""
-    spec = find_spec(f"qres.{name}")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(f"no module qres.{name}")
-    return Path(spec.origin)
-
-
-def kernels_of(tree: ast.Module) -> list[ast.FunctionDef]:
-    """The functions of a module that are marked as kernels, in the order of its text."""
-    return [
-        node
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef)
-        and any(isinstance(mark, ast.Name) and mark.id == "kernel" for mark in node.decorator_list)
-    ]
-
-
-def foreign_kernels(tree: ast.Module) -> dict[str, tuple[str, str]]:
-    """Kernels that a module imports from others: its own name for each -> (module of qres, name there)."""
-    found = {}
-    for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("qres."):
-            module = node.module.removeprefix("qres.")
-            there = {item.name for item in kernels_of(ast.parse(source_path(module).read_text(encoding="utf-8")))}
-            found.update({item.asname or item.name: (module, item.name) for item in node.names if item.name in there})
-    return found
 
 
 @functools.cache
@@ -144,3 +114,11 @@ def _through_views(function: Callable[..., int]) -> Callable[..., int]:
         return function(*[memoryview(arg) if hasattr(arg, "__array_interface__") else arg for arg in args])
 
     return call
+
+
+def rv32(name: str) -> bytes:
+    """The .mpy of the module qres.<name>, its kernels as RV32IMC machine code; raises QresError as `transform` does."""
+    from qres_host.deploy import compile_mpy  # not above: few who use the loops build firmware too
+
+    source = transform(source_path(name).read_text(encoding="utf-8"), f"qres/{name}.py")
+    return compile_mpy(f"qres/{name}.py", source.encode(), ("-march=rv32imc",))
