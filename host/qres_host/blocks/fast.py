@@ -1,207 +1,45 @@
-"""The fast level: per column a lattice, an integer predictor fitted ahead, and tokens with tables of their own.
+"""The fast level: lattices, then columns of indices.
 
-Layout: id, length of the head (varint), the head, the state (four bytes, little-endian), 16-bit words.  The head
-describes the columns one after the other; docs/format.md has its fields.  The decoder is integer throughout.
+Layout: id, a bit for each column that lies on a lattice (least significant first), the lattices, the columns.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from qres.codec import CodecError
 
-from qres_host import native
-from qres_host.blocks import fit, linear, loops, tokens
-from qres_host.blocks.linear import Plan
-from qres_host.blocks.varint import Reader, put
+from qres.codec import CodecError
+from qres_host.blocks import columns, lattice
+from qres_host.blocks.varint import Reader
 
 ID: Final = 1
-STATE: Final = 1 << 16
-"""The coder's state before the first value is put, and so after the last one is read."""
-
-NO_CONTEXT, BY_SIZE, BY_LAST, BY_SUM = 0, 1, 2, 3
-CHOICES: Final = ((BY_SIZE, 3), (BY_SIZE, 8), (BY_LAST, 4), (BY_LAST, 8))
-"""Kinds of context that are tried, with how many; BY_LAST becomes BY_SUM where values are differences."""
-LEVELS_SEEN: Final = 1024
-
-DIFFERENCES, TAPS, LATTICE, CONSTANT = 3, 4, 8, 64
-KIND_SHIFT: Final = 4
-
-Ints = NDArray[np.int64]
-
-
-class Column(NamedTuple):
-    """One column ready to be put."""
-
-    head: bytes
-    u: Ints
-    token: Ints
-    context: NDArray[np.uint8]
-    coder: tokens.Coder | None
-
-
-def bits_for(rows: int) -> int:
-    """Frequencies of a block of so many rows add up to 2 to this power."""
-    return 14 if rows >= 8192 else 13 if rows >= 4096 else 12
 
 
 def encode(x: NDArray[np.int32]) -> bytes:
     """The block with its id; may be longer than raw, and then the caller prefers raw."""
-    columns: list[Ints] = []
-    done = []
-    for c in range(x.shape[1]):
+    channels = x.shape[1]
+    indices = []
+    marks = bytearray((channels + 7) // 8)
+    packed = []
+    for c in range(channels):
         v = x[:, c].astype(np.int64)
-        done.append(_column(v, columns))
-        columns.append(v)
-    head = b"".join(column.head for column in done)
-    state = STATE
-    words = []
-    for column in reversed(done):
-        if column.coder is not None:
-            state, part = column.coder.put(column.u, column.token, column.context, state)
-            words.append(part)
-    stream = np.concatenate([*words, np.empty(0, np.uint16)])[::-1].astype("<u2").tobytes()
-    return bytes((ID,)) + put(len(head)) + head + state.to_bytes(4, "little") + stream
-
-
-def _column(v: Ints, columns: list[Ints]) -> Column:
-    """Plan one column and describe it."""
-    if not np.any(v != v[0]):
-        return Column(bytes((CONSTANT,)) + _signed(int(v[0])), v, v, np.zeros(0, np.uint8), None)
-    plan = fit.plan(v, columns)
-    r = linear.residuals(v, plan, columns)
-    u = tokens.fold(r)
-    counts = np.bincount(tokens.tokens(u, tokens.FINEST), minlength=tokens.FINEST.base.size)
-    parts = tokens.best_split(counts)
-    token = tokens.tokens(u, parts)
-    kind, limits, context, table = _contexts(r, token, parts, plan)
-    weights = tokens.weights(table, bits_for(v.size))
-    coder = tokens.Coder(weights, bits_for(v.size), parts)
-    flags = plan.differences | (TAPS if plan.taps else 0) | kind << KIND_SHIFT
-    head = bytes((flags,)) + _describe(plan) + bytes((parts.small << 2 | parts.fine,)) + put(table.shape[1])
-    if kind:
-        head += bytes((limits.size,)) + b"".join(_signed(int(step)) for step in np.diff(limits, prepend=0))
-    return Column(head + _tables(weights), u, token, context, coder)
-
-
-def _keys(kind: int, r: Ints, token: Ints, parts: tokens.Split) -> Ints:
-    """What the contexts of this kind are chosen by, row by row, as `get_tokens` sees it."""
-    key = np.zeros(r.size + 2, np.int64)
-    if kind == BY_SIZE:
-        length = parts.length[token]
-        key[1:-1] = 2 * length
-        key[2:] += length
-    else:
-        key[1:-1] = r if kind == BY_LAST else linear.wrap(np.cumsum(r))
-    return key[:-2]
-
-
-def _contexts(r: Ints, token: Ints, parts: tokens.Split, plan: Plan) -> tuple[int, Ints, NDArray[np.uint8], Ints]:
-    """The cheapest contexts: kind, limits, context of each row, and tokens counted by context."""
-    size = int(token.max()) + 1
-    none = np.bincount(token, minlength=size)[None]
-    best = tokens.entropy(none)
-    found = (NO_CONTEXT, np.zeros(0, np.int64), np.zeros(r.size, np.uint8), none)
-    for kind, count in CHOICES:
-        if kind == BY_LAST and (plan.taps or plan.differences > 1):
-            continue
-        kind = BY_SUM if kind == BY_LAST and plan.differences else kind
-        key = _keys(kind, r, token, parts)
-        some = np.sort(key[:: max(1, r.size // LEVELS_SEEN)])
-        limits = np.unique(some[np.arange(1, count) * some.size // count])
-        context = np.zeros(r.size, np.uint8)
-        for limit in limits:
-            context += key > limit
-        table = np.bincount(context * np.int64(size) + token, minlength=size * (limits.size + 1))
-        table = table.reshape(limits.size + 1, size)
-        bits = tokens.entropy(table)
-        if bits < best:
-            best, found = bits, (kind, limits, context, table)
-    return found
-
-
-def _signed(value: int) -> bytes:
-    """A signed integer as a folded varint."""
-    return put(2 * value if value >= 0 else -2 * value - 1)
-
-
-def _describe(plan: Plan) -> bytes:
-    """The fields of a plan."""
-    out = _signed(plan.first)
-    if plan.taps:
-        out += bytes((plan.order, plan.shift)) + put(plan.other + 1) + b"".join(map(_signed, plan.taps))
-    return out
-
-
-def _tables(weights: Ints) -> bytes:
-    """Weights as bits."""
-    room = 5 * weights.size + 8
-    out: Any = np.empty(room, np.uint8) if native.COMPILED else bytearray(room)
-    used = loops.put_tables(loops.ready(weights.ravel()), weights.size, out)
-    return bytes(out[:used])
+        found = lattice.find(v)
+        if found is not None:
+            marks[c >> 3] |= 1 << (c & 7)
+            packed.append(found.pack())
+            v = found.apply(v)
+        indices.append(v)
+    return bytes((ID,)) + bytes(marks) + b"".join(packed) + columns.encode(indices)
 
 
 def decode(data: bytes, rows: int, channels: int) -> NDArray[np.int32]:
     """The inverse; CodecError for bytes that are no such block."""
     reader = Reader(data, 1)
-    end = reader.get() + reader.at
-    if end + 4 > len(data) or (len(data) - end) % 2:
-        raise CodecError("truncated")
-    state = int.from_bytes(data[end : end + 4], "little")
-    words = loops.ready(np.frombuffer(data, "<u2", offset=end + 4).astype(np.uint16))
-    reader = Reader(data[:end], reader.at)
-    columns: list[Ints] = []
-    at = 0
-    for _ in range(channels):
-        flags = reader.byte()
-        if flags == CONSTANT:
-            columns.append(np.full(rows, reader.int32(), np.int64))
-            continue
-        plan = _read_plan(reader, flags, len(columns))
-        coder, kind, limits = _read_coder(reader, flags, rows)
-        state, at, r = coder.get(words, state, at, rows, limits, kind)
-        if at > len(words):
-            raise CodecError("truncated")
-        columns.append(linear.restore(r, plan, columns))
-    if reader.at != end or at != len(words) or state != STATE:
-        raise CodecError("bytes left over")
-    return np.stack(columns, axis=1).astype(np.int32)
-
-
-def _read_plan(reader: Reader, flags: int, before: int) -> Plan:
-    """The plan of the next column, `before` columns precede it."""
-    differences = flags & DIFFERENCES
-    if differences > linear.DIFFERENCES_MAX or flags >= CONSTANT:
+    marks = bytes(reader.byte() for _ in range((channels + 7) // 8))
+    lattices = {c: lattice.unpack(reader, rows) for c in range(channels) if marks[c >> 3] >> (c & 7) & 1}
+    if marks[-1] >> ((channels - 1 & 7) + 1):
         raise CodecError("no such column")
-    first = reader.int32()
-    if not flags & TAPS:
-        return Plan(differences, first)
-    order, shift, other = reader.byte(), reader.byte(), reader.get() - 1
-    if not 1 <= order <= linear.ORDER_MAX or shift > linear.SHIFT_MAX or other >= before:
-        raise CodecError("no such predictor")
-    count = order + (linear.OTHER_TAPS if other >= 0 else 0)
-    taps = tuple(reader.signed() for _ in range(count))
-    if max(taps) > linear.TAP_MAX or min(taps) < -linear.TAP_MAX:
-        raise CodecError("no such tap")
-    return Plan(differences, first, order, shift, taps, other)
-
-
-def _read_coder(reader: Reader, flags: int, rows: int) -> tuple[tokens.Coder, int, Ints]:
-    """The tables of the next column, the kind of its contexts and their limits."""
-    sizes = reader.byte()
-    parts = tokens.split(sizes >> 2, sizes & 3)
-    size = reader.get()
-    if not 1 <= size <= parts.base.size:
-        raise CodecError("no such tokens")
-    kind = flags >> KIND_SHIFT & 3
-    count = reader.byte() if kind else 0
-    if count >= tokens.CONTEXTS_MAX:
-        raise CodecError("too many contexts")
-    limits = np.cumsum([reader.signed() for _ in range(count)], dtype=np.int64)
-    weights: Any = np.zeros((count + 1) * size, np.int64) if native.COMPILED else [0] * ((count + 1) * size)
-    source = np.frombuffer(reader.data, np.uint8) if native.COMPILED else reader.data
-    reader.at = loops.get_tables(source, reader.at, weights, len(weights))
-    if reader.at < 0:
-        raise CodecError("no such tables")
-    table = np.array(weights, np.int64).reshape(count + 1, size)
-    return tokens.Coder(table, bits_for(rows), parts), kind, limits
+    done = columns.decode(data, reader.at, rows, channels)
+    for c, found in lattices.items():
+        done[c] = found.undo(done[c])
+    return np.stack(done, axis=1).astype(np.int32)

@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qres_host.blocks.linear import ORDER_MAX, OTHER_TAPS, SHIFT_MAX, TAP_MAX, Plan, difference, wrap
-from qres_host.blocks.tokens import cost
+from qres_host.blocks.tokens import cost, price
 
 ORDERS: Final = (2, 4, 8, 16, 32)
 FIRST_ORDER: Final = 8
 """Order of the fits that only serve to weigh the rows."""
 ROUNDS: Final = 3
 PIECES: Final = 8
-PIECE_ROWS: Final = 768
+PIECE_ROWS: Final = 512
 LEAD: Final = ORDER_MAX + 2
 """Rows before a stretch, which its first rows are predicted from and differenced with."""
 TAP_BITS: Final = 16
@@ -27,6 +27,15 @@ KINSHIP_MIN: Final = 0.04
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+
+
+def estimate(v: Ints) -> float:
+    """About how many bits a column takes, by itself."""
+    some = _stretches(v)
+    times = v.size / (some.size - LEAD * len(some))
+    middle = int(np.sort(some.ravel())[some.size // 2])
+    bits = min(price(difference(some, middle, n)[:, LEAD:].ravel(), times) for n in (0, 1))
+    return min(bits, times * _plan(v, [])[0])
 
 
 def _stretches(v: Ints) -> Ints:
@@ -49,12 +58,15 @@ def _lagged(y: Ints, other: Ints | None) -> Floats:
 def _solve(inputs: Floats, target: Floats, weights: Floats, orders: tuple[int, ...]) -> list[Floats]:
     """Weighted least-squares taps for each order."""
     first = ORDER_MAX - max(orders)
-    kept = inputs[:, first:]
-    weighed = kept * weights[:, None]
-    square = weighed.T @ kept
-    product = weighed.T @ target
+    root = np.sqrt(weights)
+    weighed = inputs[:, first:] * root[:, None]
+    square = weighed.T @ weighed
+    product = weighed.T @ (target * root)
     square[np.diag_indices_from(square)] += 1e-9 * np.trace(square) / len(square) + 1e-9
-    return [np.linalg.solve(square[ORDER_MAX - n - first :, ORDER_MAX - n - first :], product[ORDER_MAX - n - first :]) for n in orders]
+    return [
+        np.linalg.solve(square[ORDER_MAX - n - first :, ORDER_MAX - n - first :], product[ORDER_MAX - n - first :])
+        for n in orders
+    ]
 
 
 def _fits(y: Ints, inputs: Floats) -> list[Floats]:
@@ -102,7 +114,12 @@ def _partner(y: Ints, columns: list[Ints]) -> tuple[int, Ints | None]:
 
 
 def plan(v: Ints, columns: list[Ints]) -> Plan:
-    """The cheapest plan for a column, by its estimated bits; `columns` are those before it."""
+    """The cheapest plan for a column; `columns` are those before it."""
+    return _plan(v, columns)[1]
+
+
+def _plan(v: Ints, columns: list[Ints]) -> tuple[float, Plan]:
+    """The plan that costs least over the stretches, and how many bits that is."""
     first = int(v[0])
     some = _stretches(v)
     middle = int(np.sort(some.ravel())[some.size // 2])
@@ -124,4 +141,4 @@ def plan(v: Ints, columns: list[Ints]) -> Plan:
         bits = cost(wrap(actual - guess)) + scale * TAP_BITS * len(integers)
         if bits < best[0]:
             best = bits, Plan(1, first, order, shift, integers, partner)
-    return best[1]
+    return best

@@ -67,28 +67,44 @@ SPLITS: Final = ((2, 0), (3, 0), (4, 1), (5, 2), (6, 2), (7, 3), (8, 3), (9, 3),
 
 @lru_cache(maxsize=64)
 def _merge(small: int, fine: int) -> tuple[Ints, Ints]:
-    """Where each token of the split starts among the finest ones, and its low bits (those of the finest count apart)."""
-    parts = split(small, fine)
-    return np.searchsorted(FINEST.base, parts.base), parts.low
+    """Where each token of the split starts among the finest ones, and the token of each of the finest ones."""
+    starts = np.searchsorted(FINEST.base, split(small, fine).base)
+    return starts, np.searchsorted(starts, np.arange(FINEST.base.size), side="right") - 1
 
 
-def entropy(counts: Ints) -> float:
-    """Bits of the tokens so counted (a row a context), with their tables."""
+def entropy(counts: Ints, times: float = 1.0) -> float:
+    """Bits of the tokens so counted (a row a context), `times` over, with their tables."""
     total = counts.sum(axis=1, dtype=np.float64)
     used = counts[counts > 0].astype(np.float64)
     total = total[total > 0]
-    return float((total * np.log2(total)).sum() - (used * np.log2(used)).sum() + SYMBOL_BITS * used.size)
+    bits = (total * np.log2(total)).sum() - (used * np.log2(used)).sum()
+    return float(bits * times + SYMBOL_BITS * used.size)
 
 
-def best_split(fine_counts: Ints) -> Split:
-    """The split that costs least for values counted by their finest tokens."""
+def _splits(fine_counts: Ints, times: float) -> tuple[float, Split]:
+    """The split that costs least for values counted by their finest tokens, `times` over, and its cost in bits."""
     best: tuple[float, tuple[int, int]] = (float("inf"), SPLITS[0])
     for small, fine in SPLITS:
-        starts, low = _merge(small, fine)
-        counts = np.add.reduceat(fine_counts, starts)
-        bits = entropy(counts[None]) + float(counts @ low)
+        counts = np.add.reduceat(fine_counts, _merge(small, fine)[0])
+        bits = entropy(counts[None], times) + times * float(counts @ split(small, fine).low)
         best = min(best, (bits, (small, fine)))
-    return split(*best[1])
+    return best[0], split(*best[1])
+
+
+def best_split(finest: Ints) -> Split:
+    """The split that costs least for these finest tokens."""
+    return _splits(np.bincount(finest, minlength=FINEST.base.size), 1.0)[1]
+
+
+def price(r: Ints, times: float) -> float:
+    """Bits that residuals take, `times` over, by the split that suits them best."""
+    return _splits(np.bincount(tokens(fold(r), FINEST), minlength=FINEST.base.size), times)[0]
+
+
+def merged(finest: Ints, parts: Split) -> Ints:
+    """The tokens of a split from the finest ones."""
+    result: Ints = _merge(parts.small, parts.fine)[1][finest]
+    return result
 
 
 def cost(r: Ints) -> float:

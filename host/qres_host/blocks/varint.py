@@ -13,6 +13,11 @@ def put(value: int) -> bytes:
     return bytes(out)
 
 
+def put_signed(value: int) -> bytes:
+    """An integer, folded: 0, -1, 1, -2, ... as 0, 1, 2, 3, ..."""
+    return put(2 * value if value >= 0 else -2 * value - 1)
+
+
 class Reader:
     """Reads bytes from data[at:]; every method raises CodecError past the end."""
 
@@ -29,9 +34,9 @@ class Reader:
         return self.data[self.at - 1]
 
     def get(self) -> int:
-        """The next integer, below 2^35."""
+        """The next integer, below 2^63."""
         value = 0
-        for shift in range(0, 35, 7):
+        for shift in range(0, 63, 7):
             byte = self.byte()
             value |= (byte & 127) << shift
             if byte < 128:

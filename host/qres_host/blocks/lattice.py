@@ -1,0 +1,162 @@
+"""Columns whose values lie on a lattice: found, replaced by indices, restored exactly, and written down in few bytes.
+
+Sensors quantise, and units are converted afterwards, so that few of the integers in a column's range occur.  Three
+kinds: a whole step and an offset; a step that is no integer (value = (offset + step * index) >> SHIFT); any few values
+(a sorted list, the index is the rank).
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qres.codec import CodecError
+from qres_host.blocks import columns
+from qres_host.blocks.fit import estimate
+from qres_host.blocks.linear import wrap
+from qres_host.blocks.varint import Reader, put, put_signed
+
+SHIFT: Final = 20
+SAMPLE: Final = 4096
+RANGE_MAX: Final = 1 << 22
+"""Above this range a column's distinct values are sorted, not marked."""
+DENSITY_MAX: Final = 0.6
+"""Share of the integers in range that may occur."""
+REPEATS_MIN: Final = 2
+"""A list of values pays if each occurs more often than this on average."""
+LISTED_MAX: Final = 1 << 16
+STEP_MAX: Final = 1 << 52
+
+GRID, FINE_GRID, LISTED = 0, 1, 2
+
+Ints = NDArray[np.int64]
+
+
+class Lattice(NamedTuple):
+    """value = (offset + step * index) >> shift, or, where `values` is not empty, values[index]."""
+
+    offset: int
+    step: int
+    shift: int
+    values: Ints
+
+    def apply(self, column: Ints) -> Ints:
+        """The index of each value, int64 within 32 bits; only for columns of this lattice's values."""
+        if self.values.size:
+            low = int(self.values[0])
+            if int(self.values[-1]) - low >= RANGE_MAX:
+                return np.searchsorted(self.values, column).astype(np.int64)
+            ranks = np.zeros(int(self.values[-1]) - low + 1, np.int64)
+            ranks[self.values - low] = np.arange(self.values.size)
+            return ranks[column - low]
+        if not self.shift:
+            return (column - self.offset) // self.step
+        # the greatest index that does not lie above the value
+        return ((((column + 1) << self.shift) - 1 - self.offset) // self.step).astype(np.int64)
+
+    def undo(self, index: Ints) -> Ints:
+        """The values; CodecError for an index that a list of values does not have."""
+        if self.values.size:
+            if index.size and (int(index.min()) < 0 or int(index.max()) >= self.values.size):
+                raise CodecError("no such value")
+            return self.values[index]
+        return wrap((self.offset + self.step * index) >> self.shift)
+
+    def pack(self) -> bytes:
+        """The lattice as bytes."""
+        if self.values.size:
+            head = bytes((LISTED,)) + put_signed(int(self.values[0])) + put(self.values.size)
+            gaps = columns.encode([np.diff(self.values)]) if self.values.size > 1 else b""
+            return head + put(len(gaps)) + gaps
+        return bytes((FINE_GRID if self.shift else GRID,)) + put_signed(self.offset) + put(self.step)
+
+
+def unpack(reader: Reader, rows: int) -> Lattice:
+    """Read what `pack` wrote for a column of `rows` values; CodecError for anything else."""
+    kind = reader.byte()
+    if kind in (GRID, FINE_GRID):
+        offset, step = reader.signed(), reader.get()
+        if not step:
+            raise CodecError("no such lattice")
+        return Lattice(offset, step, SHIFT if kind == FINE_GRID else 0, np.zeros(0, np.int64))
+    first, count, length = reader.int32(), reader.get(), reader.get()
+    if kind != LISTED or not 1 <= count <= min(rows, LISTED_MAX) or reader.at + length > len(reader.data):
+        raise CodecError("no such lattice")
+    packed = reader.data[reader.at : reader.at + length]
+    reader.at += length
+    gaps = columns.decode(packed, 0, count - 1, 1)[0] if count > 1 else np.zeros(0, np.int64)
+    if count > 1 and int(gaps.min()) < 1:
+        raise CodecError("no such lattice")
+    values = first + np.cumsum(np.concatenate([np.zeros(1, np.int64), gaps]))
+    if int(values[-1]) > 0x7FFFFFFF:
+        raise CodecError("no such lattice")
+    return Lattice(0, 0, 0, values)
+
+
+def find(column: Ints) -> Lattice | None:
+    """The lattice of a column (int64 within 32 bits) if it is worth its bytes; None for most columns."""
+    if column.size < 2:
+        return None
+    some = np.unique(column[:: max(1, column.size // SAMPLE)])
+    if some.size < 2:
+        return None
+    step = int(np.gcd.reduce(some[1:] - some[0]))
+    if step > 1 and not np.any((column - some[0]) % step):
+        low = int(column.min())
+        return Lattice(low, step, 0, np.zeros(0, np.int64))
+    if some.size > DENSITY_MAX * min(int(some[-1] - some[0]), SAMPLE * REPEATS_MIN):
+        return None
+    values = _distinct(column)
+    if values.size > min(column.size // REPEATS_MIN, LISTED_MAX, DENSITY_MAX * int(values[-1] - values[0])):
+        return None
+    found = _fine_grid(values) or Lattice(0, 0, 0, values)
+    return found if _pays(column, found) else None
+
+
+def _pays(column: Ints, lattice: Lattice) -> bool:
+    """Whether indices and the lattice itself take fewer bits than the values, by an estimate."""
+    return estimate(lattice.apply(column)) + 8 * len(lattice.pack()) < estimate(column)
+
+
+def _distinct(column: Ints) -> Ints:
+    """The sorted values that occur."""
+    low, high = int(column.min()), int(column.max())
+    if high - low >= RANGE_MAX:
+        return np.unique(column)
+    seen = np.zeros(high - low + 1, np.bool_)
+    seen[column - low] = True
+    return low + np.flatnonzero(seen)
+
+
+def _fine_grid(values: Ints) -> Lattice | None:
+    """A step and an offset that give all these values, if there are such."""
+    gaps = np.diff(values)
+    least = int(gaps.min())
+    near = gaps[gaps <= least + 1]
+    if least < 2 or near.size < 4:
+        return None
+    step = float(near.mean())
+    for reach in (4, 64, 1 << 32):  # wider gaps are counted in steps once the step is known better
+        taken = gaps[gaps <= reach * step]
+        counts = np.rint(taken / step)
+        step = float(taken.sum() / counts.sum())
+    index = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.rint(gaps / step).astype(np.int64))])
+    scaled = values << SHIFT
+    slack = 2 << SHIFT
+    low = int(step * (1 << SHIFT)) - slack // int(index[-1])
+    high = low + 2 * (slack // int(index[-1])) + 1
+    while high - low > 2:  # room(step) is concave: search its top by thirds
+        third = (high - low) // 3
+        if _room(scaled, index, low + third)[0] < _room(scaled, index, high - third)[0]:
+            low += third
+        else:
+            high -= third
+    room, offset, best = max((*_room(scaled, index, s), s) for s in range(max(low, 1), high + 1))
+    return Lattice(offset, best, SHIFT, np.zeros(0, np.int64)) if room > 0 else None
+
+
+def _room(scaled: Ints, index: Ints, step: int) -> tuple[int, int]:
+    """How far the offset may move (none below 1) for this step, and its middle."""
+    rest = scaled - step * index
+    least, most = int(rest.max()), int(rest.min()) + (1 << SHIFT)
+    return most - least, least + (most - least) // 2
