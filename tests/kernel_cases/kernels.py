@@ -1,0 +1,65 @@
+"""Arguments for every kernel of qres.kernels: for each a generator of its name, the same on every machine.
+
+Buffers are made anew for each case, because kernels write to them.
+"""
+
+from array import array
+
+from qres.kernels import DELTA_MAX, ORDER_MAX, WEIGHT_MAX
+from support import below, xorshift
+
+# -4097 << 4 is above 12 bits by the floor of the shift alone.
+HARD_DELTAS = (0, 1, -1, 4095, -4096, 4096, -4097, -4097 << 4, 1 << 20, DELTA_MAX, -DELTA_MAX)
+HARD_WEIGHTS = (0, 1, -1, 65536, -65536, WEIGHT_MAX, -WEIGHT_MAX)
+
+
+def _deltas(source, count):
+    """Random changes of one random size, some of them extreme."""
+    bits = 1 + below(source, 29)
+    out = array("i", [(next(source) & ((1 << bits) - 1)) - (1 << (bits - 1)) for _ in range(count)])
+    if count and next(source) & 1:
+        out[below(source, count)] = HARD_DELTAS[below(source, len(HARD_DELTAS))]
+    return out
+
+
+def _weights(source, count):
+    return array("i", [below(source, 2 * WEIGHT_MAX + 1) - WEIGHT_MAX for _ in range(count)])
+
+
+def shift_for():
+    for value in HARD_DELTAS:
+        yield array("i", [value] * ORDER_MAX), ORDER_MAX
+        yield array("i", [3, value]), 2
+    source = xorshift(1)
+    for count in range(ORDER_MAX + 1):
+        yield _deltas(source, ORDER_MAX), count
+
+
+def nlms_predict():
+    for w in HARD_WEIGHTS:
+        for d in HARD_DELTAS:
+            yield array("i", [w] * ORDER_MAX), 0, array("i", [d] * ORDER_MAX), ORDER_MAX
+    source = xorshift(2)
+    for count in range(ORDER_MAX + 1):
+        for at in (0, 5):
+            yield _weights(source, at + count + 1), at, _deltas(source, ORDER_MAX), count
+
+
+def nlms_update():
+    for w in (WEIGHT_MAX, 0, -WEIGHT_MAX):
+        for d in HARD_DELTAS:
+            for error in (DELTA_MAX, -DELTA_MAX, 1):
+                for count in (1, ORDER_MAX):
+                    yield array("i", [w] * count), array("i", [d] * count), count, error, 512
+    source = xorshift(3)
+    for count in range(ORDER_MAX + 1):
+        for rate in (1, 41, 205):
+            error = (next(source) >> below(source, 29)) - 1
+            error = max(min(error, DELTA_MAX), -DELTA_MAX)
+            yield _weights(source, count), _deltas(source, count), count, -error if next(source) & 1 else error, rate
+
+
+def push():
+    source = xorshift(4)
+    for count in range(1, ORDER_MAX + 1):
+        yield _deltas(source, count + 1), count, HARD_DELTAS[count % len(HARD_DELTAS)]
