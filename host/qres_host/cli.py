@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("qres_host.demo:demo", "Run a swarm of virtual boards and show it live."),
     "serve": ("qres_host.web.cli:serve", "Show the swarm in the browser."),
     "virtual": ("qres_host.virtual.cli:virtual", "Run boards without hardware."),
+    "bench": ("qres_host.bench.cli:bench", "Measure beside peers, every round trip verified."),
     "monitor": ("qres_host.monitor:monitor", "Watch the boards live in the terminal."),
     "replay": (
         "qres_host.replay:replay",

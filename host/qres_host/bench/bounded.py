@@ -1,12 +1,11 @@
 """The bounded and silent modes beside their peers: bits a sample where every value may be off by a known amount.
 
-The bound of a column is a share of its range, in whole steps and at least one, the same for every coder. SZ3 may use half
-a step more on real numbers, because its values are rounded to whole steps afterwards.
+The bound of a column is a share of its range, in whole steps and at least one, the same for every coder. SZ3 may use
+half a step more on real numbers, because its values are rounded to whole steps afterwards.
 """
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from typing import TypedDict
 
@@ -104,10 +103,8 @@ def _sz3_trials(x: Ints, eps: int) -> Iterator[tuple[int, Ints, str]]:
 
 def lossy_coders() -> tuple[list[tuple[str, str, Lossy]], list[Skipped]]:
     """(mode, name, coder) of all that can run here, and those that cannot."""
-    found: list[tuple[str, str, Lossy]] = []
+    found: list[tuple[str, str, Lossy]] = [("bounded", "qres", _ours_bounded), ("silent", "qres", _ours_silent)]
     skipped = []
-    if importlib.util.find_spec("qres_host.blocks.lossy") is not None:
-        found += [("bounded", "qres", _ours_bounded), ("silent", "qres", _ours_silent)]
     if reason := absent("pysz", "pysz"):
         skipped.append(Skipped("SZ3", reason))
     else:

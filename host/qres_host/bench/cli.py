@@ -1,0 +1,120 @@
+"""`qres bench`: experiments beside their plain alternatives, each from one command."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from qres_host.bench import codec, report, streams
+from qres_host.bench.results import Results, rounded, save
+from qres_host.errors import FAILURE, OK, USAGE, QresError
+
+FILE = "codec.json"
+WIDTH = 140  # of tables in files and pipes
+EXAMPLE = """\b
+Examples:
+  qres bench codec                          the weather that the project carries
+  qres bench codec --data recordings/       every .npz, .npy and .csv of a folder
+  qres bench codec --quick --json           a few seconds, for programs
+"""
+
+
+@click.group()
+def bench() -> None:
+    """Measure beside peers: same data, same run, every round trip verified."""
+
+
+@bench.command(name="codec", epilog=EXAMPLE)
+@click.option("--data", type=click.Path(path_type=Path), help="Folder with recordings; else the carried weather.")
+@click.option("--streams", "names", multiple=True, metavar="NAME", help="Only these streams; may be repeated.")
+@click.option("--part", "parts", multiple=True, type=click.Choice(codec.PARTS), help="Only these parts.")
+@click.option("--quick", is_flag=True, help="Two short streams, without the slowest peers: a few seconds.")
+@click.option("--out", type=click.Path(path_type=Path), help=f"Keep the results: a .json file, or a folder for {FILE}.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
+def codec_command(
+    data: Path | None,
+    names: tuple[str, ...],
+    parts: tuple[str, ...],
+    quick: bool,
+    out: Path | None,
+    as_json: bool,
+) -> int:
+    """Size, speed and memory of the codec beside its peers: files, packets, bounded errors.
+
+    Ctrl-C ends the run and shows what was measured so far. The exit code is 1 when a round trip or a coder failed.
+    """
+    chosen = _choose(streams.load(data) if data else streams.carried(), names)
+    plan = codec.quick(chosen) if quick else codec.Plan(chosen)
+    if parts:
+        plan = plan._replace(parts=tuple(part for part in codec.PARTS if part in parts))
+    results = codec.start()
+    _measure(plan, results)
+    if out:
+        save(results, out if out.suffix == ".json" else out / FILE)
+    if as_json:
+        click.echo(json.dumps(rounded(dict(results))))
+    else:
+        show(results, Console(width=None if sys.stdout.isatty() else WIDTH))
+    return FAILURE if failures(results) else OK
+
+
+def _choose(found: list[streams.Stream], names: tuple[str, ...]) -> list[streams.Stream]:
+    known = {stream.name: stream for stream in found}
+    for name in names:
+        if name not in known:
+            raise QresError(f"no stream {name}", "choose from " + ", ".join(known), USAGE)
+    return [known[name] for name in names] or found
+
+
+def _measure(plan: codec.Plan, results: Results) -> None:
+    """Run the plan; progress on stderr, one line that is rewritten on a terminal and absent elsewhere."""
+    console = Console(stderr=True)
+    try:
+        with console.status("starting") as status:
+            codec.run(plan, results, status.update)
+    except KeyboardInterrupt:
+        print("ended early: what follows was measured before", file=sys.stderr)
+
+
+def failures(results: Results) -> list[str]:
+    """Every coder and error that ended a row, as a line that names the streams."""
+    rows = [*results["batch"], *results["packets"], *results["bounded"], *results["seed"]]
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if "error" in row:
+            found.setdefault((row["coder"], row["error"]), []).append(row["stream"])
+    for call in results["calls"]:
+        if "error" in call:
+            found.setdefault((f"calls at {call['level']}", call["error"]), [])
+    lines = []
+    for (coder, error), streams_of in found.items():
+        where = f" on {', '.join(dict.fromkeys(streams_of))}" if streams_of else ""
+        lines.append(f"{coder}{where}: {error}")
+    return lines
+
+
+def show(results: Results, console: Console) -> None:
+    """Print every table."""
+    for sheet in report.sheets(results):
+        table = Table(
+            title=sheet.title,
+            title_justify="left",
+            title_style="bold",
+            box=None,
+            pad_edge=False,
+            caption=sheet.note or None,
+            caption_justify="left",
+        )
+        for i, name in enumerate(sheet.head):
+            table.add_column(name, justify="left" if i == 0 or sheet.name in ("goals", "skipped") else "right")
+        for row in sheet.rows:
+            table.add_row(*row)
+        console.print(table)
+        console.print()
+    for line in failures(results):
+        console.print(f"failed: {line}")

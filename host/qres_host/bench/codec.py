@@ -1,0 +1,145 @@
+"""A run of `qres bench codec`: every part in turn, rows as they come, so that an early end keeps what was measured."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from qres_host import __version__
+from qres_host.bench import bounded, measure, ours, packets, packets_ours, packets_peers, seed, speed
+from qres_host.bench.coder import Coder, Ints, Skipped, version
+from qres_host.bench.peers import peers
+from qres_host.bench.results import Results, empty
+from qres_host.bench.streams import Stream
+
+PARTS = ("batch", "packets", "bounded", "seed")
+PACKAGES = ("numpy", "numba", "pcodec", "brotli", "zstandard", "blosc2", "pysz")
+SEED_PEERS = ("pcodec-12", "zstd-19", "brotli-11", "zlib-9", "delta+Rice")
+QUICK_ROWS = 1024
+QUICK_STREAMS = 2
+QUICK_SLOW = ("xz-9e", "brotli-11")  # left out of a quick run
+Say = Callable[[str], None]
+
+
+class Plan(NamedTuple):
+    """What to run: parts of PARTS, streams, and seconds a coder may repeat on one stream."""
+
+    streams: list[Stream]
+    parts: tuple[str, ...] = PARTS
+    cap_s: float = 6.0
+    quick: bool = False
+
+
+def quick(streams: list[Stream]) -> Plan:
+    """A plan of a few seconds: the first streams, cut, and the coders that are not slow."""
+    cut = [Stream(s.name, np.ascontiguousarray(s.x[:QUICK_ROWS])) for s in streams[:QUICK_STREAMS]]
+    return Plan(cut, cap_s=0.2, quick=True)
+
+
+def environment() -> dict[str, str]:
+    """What the figures depend on besides the data."""
+    found = {"qres": __version__, "python": platform.python_version(), "machine": platform.machine(), "cpu": _cpu()}
+    return found | {name: version(name) for name in PACKAGES if version(name)}
+
+
+def _cpu() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def delta_entropy(x: Ints) -> float:
+    """Order-0 entropy of each column's differences, bits a sample, mean over the columns."""
+    found = []
+    for c in range(x.shape[1]):
+        _, counts = np.unique(np.diff(x[:, c].astype(np.int64)), return_counts=True)
+        share = counts / max(counts.sum(), 1)
+        found.append(float(-(share * np.log2(share)).sum()))
+    return sum(found) / len(found)
+
+
+def run(plan: Plan, results: Results, say: Say) -> None:
+    """Measure into `results`, part by part; `say` tells what runs now. `complete` is set at the end."""
+    for stream in plan.streams:
+        rows, channels = stream.x.shape
+        entropy = delta_entropy(stream.x)
+        results["streams"].append(
+            {"stream": stream.name, "rows": rows, "channels": channels, "delta_entropy_bits": entropy}
+        )
+    for part in plan.parts:
+        PART[part](plan, results, say)
+    results["complete"] = True
+
+
+def start() -> Results:
+    """Results of nothing yet, on this machine."""
+    return empty(environment())
+
+
+def _skip(results: Results, skipped: list[Skipped]) -> None:
+    known = {row["coder"] for row in results["skipped"]}
+    results["skipped"] += [{"coder": s.name, "reason": s.reason} for s in skipped if s.name not in known]
+
+
+def _coders(plan: Plan, results: Results) -> list[Coder]:
+    found, skipped = peers()
+    own = list(ours.coders())
+    _skip(results, [s for s in own if isinstance(s, Skipped)] + skipped)
+    coders = [c for c in own if isinstance(c, Coder)] + found
+    return [c for c in coders if not (plan.quick and c.name in QUICK_SLOW)]
+
+
+def _batch(plan: Plan, results: Results, say: Say) -> None:
+    for coder in _coders(plan, results):
+        for row in _named(measure.run(coder, plan.streams, plan.cap_s), f"files: {coder.name}", say):
+            results["batch"].append(row)
+    for numba in (True, False):
+        for level in ours.LEVELS:
+            say(f"calls: {level}{'' if numba else ', no Numba'}")
+            results["calls"].append(speed.calls(plan.streams, level, numba))
+
+
+def _named(rows: Iterator[measure.Row], what: str, say: Say) -> Iterator[measure.Row]:
+    say(what)
+    for row in rows:
+        say(f"{what}, {row['stream']}")
+        yield row
+
+
+def _packets(plan: Plan, results: Results, say: Say) -> None:
+    boards = packets.boards(plan.streams)
+    found, skipped = packets_peers.alone()
+    _skip(results, skipped)
+    for packer in [*packets_ours.packers(), *(packets.stateless(name, coder) for name, coder in found)]:
+        if plan.quick and packer.name.partition(",")[0] in QUICK_SLOW:
+            continue
+        say(f"packets: {packer.name}, {packer.state}")
+        results["packets"] += packets.run(packer, boards)
+
+
+def _bounded(plan: Plan, results: Results, say: Say) -> None:
+    coders, skipped = bounded.lossy_coders()
+    _skip(results, skipped)
+    for mode, name, coder in coders:
+        say(f"{mode}: {name}")
+        results["bounded"] += bounded.run(mode, name, coder, plan.streams)
+
+
+def _seed(plan: Plan, results: Results, say: Say) -> None:
+    coders = [c for c in _coders(plan, results) if c.name in SEED_PEERS or (c.name.startswith("qres") and not c.plain)]
+    for coder in [*coders, seed.packing()]:
+        say(f"published figure: {coder.name}")
+        results["seed"] += measure.run(coder, seed.streams(), min(plan.cap_s, 1.0))
+
+
+PART: dict[str, Callable[[Plan, Results, Say], None]] = {
+    "batch": _batch,
+    "packets": _packets,
+    "bounded": _bounded,
+    "seed": _seed,
+}

@@ -1,0 +1,124 @@
+"""What a run of `qres bench codec` found: rows of every part, kept as one JSON file, and means over them."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, TypedDict
+
+from qres_host.bench.bounded import BoundedRow
+from qres_host.bench.measure import Row
+from qres_host.bench.packets import PacketRow
+from qres_host.bench.speed import CallRow
+from qres_host.errors import USAGE, QresError
+
+VERSION = 1
+
+
+class StreamRow(TypedDict):
+    """A stream: its shape, and the order-0 entropy of its differences, which bounds codes of single differences."""
+
+    stream: str
+    rows: int
+    channels: int
+    delta_entropy_bits: float
+
+
+class Results(TypedDict):
+    """All parts of a run; `complete` is false when it was ended early."""
+
+    version: int
+    complete: bool
+    environment: dict[str, str]
+    streams: list[StreamRow]
+    batch: list[Row]
+    calls: list[CallRow]
+    packets: list[PacketRow]
+    bounded: list[BoundedRow]
+    seed: list[Row]
+    rv32: list[dict[str, Any]]
+    skipped: list[dict[str, str]]
+
+
+def empty(environment: dict[str, str]) -> Results:
+    """Nothing measured yet."""
+    return {
+        "version": VERSION,
+        "complete": False,
+        "environment": environment,
+        "streams": [],
+        "batch": [],
+        "calls": [],
+        "packets": [],
+        "bounded": [],
+        "seed": [],
+        "rv32": [],
+        "skipped": [],
+    }
+
+
+def rounded(value: Any) -> Any:
+    """`value` with its floats at five significant digits, so that files are short and differ only where it matters."""
+    if isinstance(value, float):
+        return float(f"{value:.5g}") if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    return [rounded(item) for item in value] if isinstance(value, list) else value
+
+
+def save(results: Results, path: Path) -> None:
+    """Write a results file, one row a line; QresError when the folder cannot be written."""
+    parts = []
+    for key, value in rounded(dict(results)).items():
+        body = json.dumps(value)
+        if isinstance(value, list) and value:
+            body = "[\n  " + ",\n  ".join(json.dumps(row) for row in value) + "\n ]"
+        parts.append(f' "{key}": {body}')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
+    except OSError as error:
+        raise QresError(f"cannot write {path}", error.strerror or str(error), USAGE) from error
+
+
+def load(path: Path) -> Results:
+    """Read a results file; QresError when it is none of this version."""
+    try:
+        found: Results = json.loads(path.read_text(encoding="utf-8"))
+        if found["version"] != VERSION:
+            raise ValueError(f"version {found['version']}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise QresError(f"{path} holds no results ({error})", "write it with `qres bench codec --out DIR`") from error
+    return found
+
+
+def geometric_mean(values: list[float]) -> float | None:
+    """The geometric mean of positive numbers; None of none."""
+    return math.exp(sum(map(math.log, values)) / len(values)) if values else None
+
+
+def by_stream(rows: list[Row], coder: str) -> dict[str, float]:
+    """Bits a sample of one coder on each stream where it succeeded."""
+    return {row["stream"]: row["bits"] for row in rows if row["coder"] == coder and "error" not in row}
+
+
+def mean_ratio(rows: list[Row], coder: str, other: str) -> float | None:
+    """Geometric mean of bits of `coder` over bits of `other`, over the streams that both have."""
+    ours, theirs = by_stream(rows, coder), by_stream(rows, other)
+    return geometric_mean([ours[name] / theirs[name] for name in ours if theirs.get(name)])
+
+
+def best_peer(rows: list[Row], stream: str) -> tuple[float, str] | None:
+    """(bits, coder) of the peer that takes fewest bits on a stream."""
+    found = [(row["bits"], row["coder"]) for row in rows if row["stream"] == stream and "error" not in row]
+    return min((each for each in found if not each[1].startswith("qres")), default=None)
+
+
+def total_speed(rows: list[Row], coder: str, key: str) -> float | None:
+    """Million samples a second over all streams: all samples over all time; `key` encode_mb_s or decode_mb_s."""
+    done = [row for row in rows if row["coder"] == coder and "error" not in row]
+    samples = [8 * row["bytes"] / row["bits"] for row in done]
+    speeds = [row["encode_mb_s"] if key == "encode_mb_s" else row["decode_mb_s"] for row in done]
+    seconds = sum(n * 4e-6 / speed for n, speed in zip(samples, speeds, strict=True))
+    return sum(samples) / seconds / 1e6 if seconds else None
