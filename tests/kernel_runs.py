@@ -65,7 +65,7 @@ def plain(module: str) -> dict[str, list[list[int]]]:
 def instructions() -> list[tuple[str, str, int, int, int]]:
     """For each kernel: module, name, RV32 instructions of its cases (mean, most), most calls of the runtime's helpers.
 
-    Raises ImportError without the emulator.
+    Needs the emulator.
     """
     import rv32
 

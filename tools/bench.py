@@ -4,16 +4,22 @@
 
 The peer is zlib (level 9) on the same steps as little-endian int32, packet by packet: each must decode on its own, and
 both get the steps that fit into one radio frame of QRES. Speeds are those of this machine; compare ratios.
+
+Then, for every kernel, the RV32 instructions of the chip's machine code on the cases of its test (mean and most), and
+how often it calls the runtime's helpers, which are not counted.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import struct
+import sys
 import time
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from qres.codec import decode
@@ -85,13 +91,23 @@ def measure(coder: int) -> dict[str, float | str | int]:
     }
 
 
+def rv32_instructions() -> list[dict[str, float | str | int]]:
+    """What each kernel costs on the chip; empty, with a note, without the emulator."""
+    if importlib.util.find_spec("unicorn") is None:
+        print("no RV32 instructions: the emulator unicorn is not installed", file=sys.stderr)
+        return []
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+    rows = importlib.import_module("kernel_runs").instructions()
+    names = ("rv32_kernel", "mean", "most", "helper_calls")
+    return [dict(zip(names, (f"{module}.{kernel}", *counts), strict=True)) for module, kernel, *counts in rows]
+
+
 def main() -> None:
-    """Print one line a coder."""
+    """Print one line a coder, then one a kernel."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     given = parser.parse_args()
-    for coder in range(len(CODERS)):
-        found = measure(coder)
+    for found in [*map(measure, range(len(CODERS))), *rv32_instructions()]:
         if given.json:
             print(json.dumps(found))
             continue
