@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-
 from qres.codec import CodecError
+
 from qres_host.blocks import columns, lattice
 from qres_host.blocks.varint import Reader
 

@@ -29,13 +29,18 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
-def estimate(v: Ints) -> float:
-    """About how many bits a column takes, by itself."""
+def quick_estimate(v: Ints) -> float:
+    """About how many bits a column takes as values or differences, by itself."""
     some = _stretches(v)
     times = v.size / (some.size - LEAD * len(some))
     middle = int(np.sort(some.ravel())[some.size // 2])
-    bits = min(price(difference(some, middle, n)[:, LEAD:].ravel(), times) for n in (0, 1))
-    return min(bits, times * _plan(v, [])[0])
+    return min(price(difference(some, middle, n)[:, LEAD:].ravel(), times) for n in (0, 1))
+
+
+def estimate(v: Ints) -> float:
+    """About how many bits a column takes, by itself, linear prediction included."""
+    some = _stretches(v)
+    return min(quick_estimate(v), v.size / (some.size - LEAD * len(some)) * _plan(v, [])[0])
 
 
 def _stretches(v: Ints) -> Ints:
