@@ -1,0 +1,107 @@
+"""What a mode that is not exact may change: limits per column in the column's unit, and in steps of its integers.
+
+A decoded value lies within the limit of the true one, plus the rounding of the column's own type where that is
+floating point. Times, words, gaps and integers that need more than 32 bits are never changed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from qres.codec import CodecError
+
+from qres_host.archive.block import Loss
+from qres_host.archive.chunk import BITS, NUMBER, Chunk, assign_extras
+from qres_host.archive.meta import MODES, Meta
+from qres_host.archive.source import Batch
+
+Array = npt.NDArray[Any]
+
+_EXACT = float(1 << 53)
+
+
+class Limits:
+    """The limits of an archive's columns. `mode` is one of MODES; `limits` has one number for all or one a column."""
+
+    def __init__(self, mode: str, limits: Sequence[Fraction]) -> None:
+        """Raises ValueError for a negative limit or one that is no number."""
+        if any(limit < 0 for limit in limits):
+            raise ValueError("a limit below zero")
+        self.mode = mode
+        self.limits = list(limits)
+
+    def record(self, meta: Meta) -> None:
+        """Write the limits into the metadata, from which `of` takes them."""
+        meta.mode = MODES.index(self.mode)
+        meta.tolerance = " ".join(map(_shown, self.limits))
+
+    def apply(self, chunks: list[Chunk], time: int, text: bool) -> tuple[list[Chunk], Loss]:
+        """Return the chunks with floating point quantised, and the limit of each in steps of its integers."""
+        limits = self.limits if len(self.limits) > 1 else self.limits * len(chunks)
+        out, steps = [], []
+        for i, (chunk, limit) in enumerate(zip(chunks, limits)):
+            lost = Fraction(0)
+            if chunk.form == BITS and limit and i != time:
+                chunk = quantise(chunk, float(limit), text)
+                lost = Fraction(51, 100)
+            out.append(chunk)
+            free = chunk.form == NUMBER and i != time
+            steps.append(max(math.floor(limit * 10**chunk.places - lost), 0) if free else 0)
+        return out, Loss(self.mode, steps)
+
+
+def of(meta: Meta) -> Limits | None:
+    """Return the limits that an archive was begun with, None for an exact one."""
+    if not meta.mode:
+        return None
+    try:
+        return Limits(MODES[meta.mode], [Fraction(part) for part in meta.tolerance.split()])
+    except (ValueError, ZeroDivisionError):
+        raise CodecError("unknown limits of a mode") from None
+
+
+def _shown(limit: Fraction) -> str:
+    number = repr(float(limit))
+    return number if Fraction(number) == limit else str(limit)
+
+
+def quantise(chunk: Chunk, limit: float, text: bool) -> Chunk:
+    """Return floating point as decimals that lie within a twentieth of `limit`; unchanged when it has no such form."""
+    values = chunk.floats(np.float64).astype(np.float64)
+    places = max(math.ceil(-math.log10(limit)) + 1, 0)
+    own = chunk.codes > 0 if chunk.codes is not None else np.zeros(chunk.rows, bool)
+    with np.errstate(all="ignore"):
+        scaled = np.rint(values * 10.0**places)
+        bad = own | ~(np.abs(scaled) <= _EXACT)
+    if places > 18:
+        return chunk
+    raw = np.ascontiguousarray(chunk.floats(None)).astype(f"<f{chunk.width}", copy=False)
+    texts = []
+    for row in np.flatnonzero(bad).tolist():
+        if own[row]:
+            assert chunk.codes is not None
+            texts.append(chunk.extras[int(chunk.codes[row]) - 1])
+        else:
+            texts.append(repr(float(values[row])).encode() if text else raw[row].tobytes())
+    integers = np.where(bad, 0, scaled).astype(np.int64)
+    found = Chunk(NUMBER, chunk.rows, integers, places=places, least=min(places, 1))
+    return found if assign_extras(found, bad, texts) else chunk
+
+
+def share_of_range(batches: Iterable[Batch], columns: int, percent: Fraction) -> list[Fraction]:
+    """Return `percent` of each column's range over all blocks; 0 for columns without numbers."""
+    low, high = np.full(columns, np.inf), np.full(columns, -np.inf)
+    for chunks, _ in batches:
+        for i, chunk in enumerate(chunks):
+            if chunk.form in (NUMBER, BITS) and chunk.rows:
+                values = chunk.floats(np.float64).astype(np.float64)
+                known = values[np.isfinite(values)]
+                if len(known):
+                    low[i], high[i] = min(low[i], known.min()), max(high[i], known.max())
+    spans = np.where(high > low, high - low, 0.0)
+    return [Fraction(repr(float(span))) * percent / 100 for span in spans]
