@@ -20,10 +20,11 @@ from typing import Any, NamedTuple
 
 import unicorn
 from qres_host import native, viper
+from qres_host.deploy import compile_mpy
 from unicorn import riscv_const as reg
 
 # py/persistentcode.h: version, sub-version and architecture in the head of an .mpy; kinds of constant objects
-HEAD = bytes([ord("M"), 6, 11 << 2 | 3])
+HEAD, RV32IMC = b"M\x06", 11 << 2 | 3
 FUN_TABLE, NONE, ELLIPSIS, STR, BYTES, TUPLE = 0, 1, 4, 5, 6, 10
 # py/emitglue.h: kinds of code, less MP_CODE_BYTECODE
 BYTECODE, NATIVE, VIPER = 0, 1, 2
@@ -61,7 +62,7 @@ class Reader:
 
     def program(self) -> Program:
         """The whole file."""
-        if self.take(3) != HEAD:
+        if self.take(2) != HEAD or self.take(1)[0] not in (0, RV32IMC):  # 0: bytecode alone
             raise ValueError("no rv32imc code of .mpy version 6.3")
         self.take(1)  # width of small integers
         names, constants = self.number(), self.number()
@@ -320,6 +321,14 @@ class Kernel:
 
 
 @cache
+def written(name: str) -> str:
+    """How an .mpy writes a name: as it is, or "#number" when the runtime knows it."""
+    unknown = "a_name_that_no_runtime_knows"
+    place = Reader(compile_mpy("", unknown.encode())).program().names.index(unknown)
+    return Reader(compile_mpy("", name.encode())).program().names[place]
+
+
+@cache
 def load(name: str) -> dict[str, Kernel]:
     """The kernels of qres.<name>, with those of other modules that they call."""
     waiting, programs = [name], {}
@@ -327,7 +336,10 @@ def load(name: str) -> dict[str, Kernel]:
         module = waiting.pop()
         tree = ast.parse(viper.source_path(module).read_text(encoding="utf-8"))
         kernels = [kernel.name for kernel in viper.kernels_of(tree)]
-        programs[module] = (Reader(native.rv32(module)).program(), kernels)
+        program = Reader(native.rv32(module)).program()
+        known = {written(kernel): kernel for kernel in [*kernels, *viper.foreign_kernels(tree)]}
+        named = program._replace(names=[known.get(item, item) for item in program.names])
+        programs[module] = (named, kernels)
         waiting += [owner for owner, _ in viper.foreign_kernels(tree).values() if owner not in programs]
     machine = Machine(list(programs.values()))
     return {kernel: Kernel(machine, kernel) for kernel in programs[name][1]}

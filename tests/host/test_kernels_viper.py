@@ -138,6 +138,12 @@ TWICE = const(HALF * 2)
 
 
 @kernel
+def count(value: int) -> int:
+    """A name that the runtime knows, which machine code holds as a number."""
+    return value & 7
+
+
+@kernel
 def mixed(longs: object, shorts: object, octets: object, n: int) -> int:
     a = ptr32(longs)
     b = ptr16(shorts)
@@ -151,7 +157,7 @@ def mixed(longs: object, shorts: object, octets: object, n: int) -> int:
         b[i] = (b[i] + ((TWICE - b[i]) >> 5)) & 0xFFFF
         c[i] += -c[i] // 3 & 7 if less else ~c[i] & 1
         a[i] -= less % 5
-    return (total & 0xFFFFF) - HALF
+    return (total & 0xFFFFF) - HALF + int(count(n))
 '''
 
 
