@@ -62,24 +62,21 @@ def plain(module: str) -> dict[str, list[list[int]]]:
     }
 
 
-def instructions() -> list[tuple[str, str, int, int, int]]:
-    """For each kernel: module, name, RV32 instructions of its cases (mean, most), most calls of the runtime's helpers.
+def instructions(module: str) -> list[tuple[str, int, int, int]]:
+    """For each kernel of a module: its name, RV32 instructions of its cases (mean, most), most calls of the helpers.
 
     Needs the emulator.
     """
     import rv32
 
     found = []
-    for module, kernels in modules().items():
-        machine_code = rv32.load(module)
-        for kernel in kernels:
-            function = machine_code[kernel]
-            counts, helpers = [], []
-            for case in cases(module, kernel):
-                function(*case)
-                counts.append(function.instructions)
-                helpers.append(function.helpers)
-            found.append((module, kernel, sum(counts) // len(counts), max(counts), max(helpers)))
+    for kernel, function in rv32.load(module).items():
+        counts, helpers = [], []
+        for case in cases(module, kernel):
+            function(*case)
+            counts.append(function.instructions)
+            helpers.append(function.helpers)
+        found.append((kernel, sum(counts) // len(counts), max(counts), max(helpers)))
     return found
 
 

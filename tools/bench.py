@@ -97,9 +97,13 @@ def rv32_instructions() -> list[dict[str, float | str | int]]:
         print("no RV32 instructions: the emulator unicorn is not installed", file=sys.stderr)
         return []
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-    rows = importlib.import_module("kernel_runs").instructions()
+    runs = importlib.import_module("kernel_runs")
     names = ("rv32_kernel", "mean", "most", "helper_calls")
-    return [dict(zip(names, (f"{module}.{kernel}", *counts), strict=True)) for module, kernel, *counts in rows]
+    return [
+        dict(zip(names, (f"{module}.{kernel}", *counts), strict=True))
+        for module in runs.modules()
+        for kernel, *counts in runs.instructions(module)
+    ]
 
 
 def main() -> None:
