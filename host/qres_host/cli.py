@@ -17,6 +17,11 @@ from qres_host.errors import FAILURE, OK, USAGE, QresError
 
 # name: (module:attribute, one-line help). The help stands here so that `qres --help` imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "compress": ("qres_host.archive.commands:compress", "Compress a table, sound or anything into an archive."),
+    "decompress": ("qres_host.archive.commands:decompress", "Turn an archive back into what it came from."),
+    "inspect": ("qres_host.archive.look:inspect", "Show what an archive holds."),
+    "verify": ("qres_host.archive.look:verify", "Check every block of an archive."),
+    "cat": ("qres_host.archive.look:cat", "Print rows of an archive by time, number or column."),
     "demo": ("qres_host.demo:demo", "Run a swarm of virtual boards and show it live."),
     "serve": ("qres_host.web.cli:serve", "Show the swarm in the browser."),
     "virtual": ("qres_host.virtual.cli:virtual", "Run boards without hardware."),

@@ -217,7 +217,10 @@ def values(chunk: Chunk, kind: str) -> Array:
     if kind:
         return _typed(chunk, np.dtype(kind))
     if chunk.form == TEXT:
-        return np.array([text.decode(errors="replace") for text in chunk.cells().texts()], dtype=object)
+        words = np.array([text.decode(errors="replace") for text in chunk.cells().texts()], dtype=object)
+        if chunk.codes is not None:
+            words[chunk.codes > 0] = None
+        return words
     if chunk.form == CLOCK:
         times = Clock(chunk.template).times(chunk.integers)
         if chunk.codes is not None:

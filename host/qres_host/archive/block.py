@@ -15,6 +15,7 @@ from qres_host.archive import general, lanes
 from qres_host.archive.chunk import BITS, CLOCK, NUMBER, TEXT, Chunk, read_extras, read_parameters
 from qres_host.archive.clock import Clock
 from qres_host.archive.fields import Fields, signed, string, varint
+from qres_host.blocks import lossy
 
 Array = npt.NDArray[Any]
 
@@ -129,8 +130,6 @@ def _lanes_a_matrix(rows: int) -> int:
 
 
 def _lose(matrix: Array, mode: str, limits: list[int]) -> Array:
-    from qres_host.blocks import lossy
-
     bound = np.minimum(np.array(limits, dtype=object), (1 << 31) - 1).astype(np.int64)
     lost: Array = lossy.bounded(matrix, bound) if mode == "bounded" else lossy.silent(matrix, bound)
     return lost

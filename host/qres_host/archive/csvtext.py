@@ -17,7 +17,7 @@ from qres_host.archive.block import OPEN_END
 from qres_host.archive.chunk import SEPARATOR, Chunk
 from qres_host.archive.clock import templates
 from qres_host.archive.glyphs import Cells, lines
-from qres_host.archive.meta import CSV, Column, Meta
+from qres_host.archive.meta import CSV, Column, Meta, unique_names
 from qres_host.archive.source import Batch, NotThisFormat, Source, block_rows, is_time_name
 
 Array = npt.NDArray[Any]
@@ -108,8 +108,8 @@ def _sniff(head: bytes) -> tuple[Layout, list[str], list[bytes]]:
     except UnicodeDecodeError:
         raise NotThisFormat("line 1 is not UTF-8") from None
     pairs = zip(rows[0], rows[1] if len(rows) > 1 else rows[0])
-    names_values = any(a and not _is_value(a) and _is_value(b) for a, b in pairs)
-    if not any(names) or (any(map(_is_value, rows[0])) and not names_values):
+    names_values = any(a and not is_value(a) and is_value(b) for a, b in pairs)
+    if not any(names) or (any(map(is_value, rows[0])) and not names_values):
         # The first line is data already.
         layout = Layout(delimiter, flags & ~OPEN_HEADER | HEADLESS)
         return layout, [""] * len(names), rows[0]
@@ -135,7 +135,8 @@ def _split(line: bytes, delimiter: int) -> list[bytes]:
     return joined
 
 
-def _is_value(cell: bytes) -> bool:
+def is_value(cell: bytes) -> bool:
+    """Return whether a cell is a number or a time."""
     try:
         float(cell.replace(b",", b"."))
         return True
@@ -222,15 +223,17 @@ def _cut(
     return [Cells(buffer[:used], starts[:, i].copy(), lengths[:, i].copy()) for i in range(columns)], used
 
 
-def header(meta: Meta, empty: bool) -> bytes:
-    """Return what stands before the first row; `empty`: there is none."""
+def header(meta: Meta, empty: bool, picked: list[int] | None = None) -> bytes:
+    """Return what stands before the first row, for all columns or some; `empty`: there is no row."""
     layout = layout_of(meta.details if meta.origin == CSV else b"")
     out = _BOM if layout.flags & BOM else b""
     if layout.flags & HEADLESS or not meta.columns:
         return out
-    names = [column.name if meta.origin == CSV else _quoted(column.name) for column in meta.columns]
+    own = meta.origin == CSV
+    names = [column.name for column in meta.columns] if own else list(map(_quoted, unique_names(meta.columns)))
     end = b"" if empty and layout.flags & OPEN_HEADER else line_end(layout)
-    return out + bytes((layout.delimiter,)).join(name.encode() for name in names) + end
+    chosen = names if picked is None else [names[i] for i in picked]
+    return out + bytes((layout.delimiter,)).join(name.encode() for name in chosen) + end
 
 
 def _quoted(name: str) -> str:

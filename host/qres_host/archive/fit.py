@@ -162,6 +162,9 @@ def _mark_missing(chunk: Chunk, missing: Array) -> None:
         chunk.integers = held(chunk.integers, missing)
 
 
-def from_strings(texts: list[str]) -> Chunk:
-    """Return the TEXT chunk of strings that never were cells of a csv file."""
-    return Chunk(TEXT, len(texts), blob=b"".join(text.encode() + bytes((SEPARATOR,)) for text in texts))
+def from_strings(texts: list[str], missing: Array | None = None) -> Chunk:
+    """Return the TEXT chunk of strings that never were cells of a csv file; `missing` as in `from_array`."""
+    chunk = Chunk(TEXT, len(texts), blob=b"".join(text.encode() + bytes((SEPARATOR,)) for text in texts))
+    if missing is not None and missing.any():
+        _mark_missing(chunk, missing)
+    return chunk

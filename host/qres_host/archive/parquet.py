@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,9 +18,8 @@ from qres_host.errors import QresError
 
 def _pyarrow() -> Any:
     try:
-        import pyarrow.parquet
-
-        return pyarrow
+        importlib.import_module("pyarrow.parquet")
+        return importlib.import_module("pyarrow")
     except ImportError:
         raise QresError("parquet needs pyarrow", "install it with `pip install pyarrow`") from None
 
@@ -62,9 +62,7 @@ def _kind(arrow: Any, name: str, kind: Any) -> str:
 def _chunk(arrow: Any, part: Any, kind: str) -> Chunk:
     missing = part.is_null().to_numpy(zero_copy_only=False) if part.null_count else None
     if not kind:
-        if missing is not None:
-            raise NotThisFormat("a column of text has gaps, which text cannot tell from empty")
-        return fit.from_strings(part.to_pylist())
+        return fit.from_strings([text or "" for text in part.to_pylist()], missing)
     plain = np.dtype(kind)
     if missing is not None:
         part = part.fill_null(False) if kind == "|b1" else arrow.compute.fill_null(part.view(_raw(arrow, plain)), 0)

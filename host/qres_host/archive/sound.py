@@ -11,7 +11,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-
 from qres.codec import CodecError
 
 from qres_host.archive import general

@@ -24,24 +24,18 @@ _PIECE = {"fast": 1 << 22, "best": 1 << 24}  # bytes of a block of an input that
 _COPY = 1 << 20
 
 Opener = Callable[[], BinaryIO]
-Told = Callable[[int], None]
-"""Told after each block how many rows, or bytes, have been stored since the last time."""
 
 
-def _silent(_: int) -> None:
-    """Tell nobody."""
-
-
-def write_table(file: BinaryIO, source: Source, level: str, limits: Limits | None = None, tell: Told = _silent) -> None:
+def write_table(file: BinaryIO, source: Source, level: str, limits: Limits | None = None) -> None:
     """Write a new archive of a table."""
     if limits is not None:
         limits.record(source.meta)
     head = begin(source.meta.pack())
     file.write(head)
-    _add_table(Appender(file, len(head)), source, source.meta, level, limits, tell)
+    _add_table(Appender(file, len(head)), source, source.meta, level, limits)
 
 
-def _add_table(out: Appender, source: Source, meta: Meta, level: str, limits: Limits | None, tell: Told) -> None:
+def _add_table(out: Appender, source: Source, meta: Meta, level: str, limits: Limits | None) -> None:
     text = source.meta.origin == CSV
     for chunks, flags in source.read():
         rows = chunks[0].rows if chunks else 0
@@ -53,16 +47,15 @@ def _add_table(out: Appender, source: Source, meta: Meta, level: str, limits: Li
         time = moments(chunks[meta.time], text) if meta.time >= 0 else None
         summary = summarise(rows, time, flags)
         out.add(summary, block.encode(summary, chunks, level, meta.time, loss))
-        tell(rows)
     out.finish()
 
 
-def write_bytes(file: BinaryIO, opener: Opener, size: int, level: str, tell: Told = _silent) -> None:
+def write_bytes(file: BinaryIO, opener: Opener, size: int, level: str) -> None:
     """Write a new archive of bytes that are no table, at most EXPANSION_MAX longer than they. `file` is seekable."""
     head = begin(Meta().pack())
     file.write(head)
     out = Appender(file, len(head))
-    _add_bytes(out, opener, level, tell)
+    _add_bytes(out, opener, level)
     if out.offset > size + EXPANSION_MAX or (out.offset > size and size < _PIECE["fast"]):
         file.seek(len(head))
         file.truncate()
@@ -72,12 +65,11 @@ def write_bytes(file: BinaryIO, opener: Opener, size: int, level: str, tell: Tol
         out.finish()
 
 
-def _add_bytes(out: Appender, opener: Opener, level: str, tell: Told) -> None:
+def _add_bytes(out: Appender, opener: Opener, level: str) -> None:
     with opener() as data:
         for piece in _pieces(data, _PIECE[level]):
             summary = Summary(len(piece))
             out.add(summary, summary.pack() + general.pack(piece, level))
-            tell(len(piece))
     out.finish()
 
 
@@ -105,7 +97,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def append_table(path: Path, source: Source, level: str, tell: Told = _silent) -> int:
+def append_table(path: Path, source: Source, level: str) -> int:
     """Add a table's rows to the archive at `path`; return how many bytes of a torn end were dropped.
 
     Raises CodecError for a damaged archive, ValueError when the columns are not the same, BlockingIOError when
@@ -114,18 +106,18 @@ def append_table(path: Path, source: Source, level: str, tell: Told = _silent) -
 
     def add(meta: Meta, out: Appender) -> None:
         check_same(meta, source.meta)
-        _add_table(out, source, meta, level, limits_of(meta), tell)
+        _add_table(out, source, meta, level, limits_of(meta))
 
     return _append(path, add)
 
 
-def append_bytes(path: Path, opener: Opener, level: str, tell: Told = _silent) -> int:
+def append_bytes(path: Path, opener: Opener, level: str) -> int:
     """Add bytes to the archive at `path`, which must hold bytes; as `append_table`."""
 
     def add(meta: Meta, out: Appender) -> None:
         if meta.origin != BYTES:
             raise ValueError("the archive holds a table, the input is none")
-        _add_bytes(out, opener, level, tell)
+        _add_bytes(out, opener, level)
 
     return _append(path, add)
 
