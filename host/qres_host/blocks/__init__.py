@@ -1,7 +1,7 @@
 """Blocks of samples as bytes: an int32 matrix in, bytes out, and back exactly.
 
-The first byte names the coder; every coder is exact for every int32, and none is longer than the raw matrix by more than
-EXPANSION_MAX bytes.
+The first byte names the coder; every coder is exact for every int32, and none is longer than the raw matrix by more
+than EXPANSION_MAX bytes.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""Choosing a predictor for a column, by least squares over stretches of it: in the encoder alone, so floats are welcome."""
+"""Choosing a predictor for a column, by least squares over stretches of it: in the encoder alone, so with floats."""
 
 from typing import Final
 
@@ -68,10 +68,10 @@ def _solve(inputs: Floats, target: Floats, weights: Floats, orders: tuple[int, .
     square = weighed.T @ weighed
     product = weighed.T @ (target * root)
     square[np.diag_indices_from(square)] += 1e-9 * np.trace(square) / len(square) + 1e-9
-    return [
-        np.linalg.solve(square[ORDER_MAX - n - first :, ORDER_MAX - n - first :], product[ORDER_MAX - n - first :])
-        for n in orders
-    ]
+    fits: list[Floats] = []
+    for skipped in (ORDER_MAX - n - first for n in orders):
+        fits.append(np.asarray(np.linalg.solve(square[skipped:, skipped:], product[skipped:]), np.float64))
+    return fits
 
 
 def _fits(y: Ints, inputs: Floats) -> list[Floats]:

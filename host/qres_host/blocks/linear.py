@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from qres_host import native
 from qres_host.blocks import loops
+from qres_host.blocks.loops import ready
 
 ORDER_MAX: Final = 32
 OTHER_TAPS: Final = 3
@@ -70,8 +71,8 @@ def residuals(v: Ints, plan: Plan, columns: list[Ints]) -> Ints:
         return y
     padded = np.concatenate([np.zeros(plan.order, np.int64), y])
     r: Any = np.empty(v.size, np.int64) if native.COMPILED else [0] * v.size
-    args = [loops.ready(a) for a in (_other(plan, columns, v.size), np.array(plan.taps, np.int64))]
-    loops.predict(loops.ready(padded), r, *args, plan.order, plan.shift, False)
+    other, taps = ready(_other(plan, columns, v.size)), ready(np.array(plan.taps, np.int64))
+    loops.predict(ready(padded), r, other, taps, plan.order, plan.shift, False)
     return np.asarray(r, np.int64)
 
 
@@ -81,6 +82,6 @@ def restore(r: Any, plan: Plan, columns: list[Ints]) -> Ints:
     if not plan.taps:
         return integrate(r, plan.first, plan.differences)
     y: Any = np.zeros(plan.order + rows, np.int64) if native.COMPILED else [0] * (plan.order + rows)
-    args = [loops.ready(a) for a in (_other(plan, columns, rows), np.array(plan.taps, np.int64))]
-    loops.predict(y, r, *args, plan.order, plan.shift, True)
+    other, taps = ready(_other(plan, columns, rows)), ready(np.array(plan.taps, np.int64))
+    loops.predict(y, r, other, taps, plan.order, plan.shift, True)
     return integrate(y[plan.order :], plan.first, plan.differences)

@@ -3,13 +3,9 @@
 Every intermediate fits 64 bits, and nothing depends on wrapping: results are the same on both.
 """
 
-from typing import Any, Final
+from typing import Any
 
 from qres_host.native import COMPILED, jit
-
-ESCAPE: Final = 24  # ones before 32 raw bits, in short blocks
-FIRST: Final = 11  # low bits of a first value, which tells nothing of the next
-MEMORY: Final = 16  # values after which the running mean of a short block is halved
 
 
 def ready(array: Any) -> Any:
@@ -18,142 +14,9 @@ def ready(array: Any) -> Any:
 
 
 @jit
-def _wrap(value: int) -> int:
+def wrap32(value: int) -> int:
     """The value modulo 2^32, as a signed 32-bit one."""
     return ((value + 0x80000000) & 0xFFFFFFFF) - 0x80000000
-
-
-@jit
-def _golomb(total: int, count: int) -> int:
-    """Low bits for values whose sum over `count` was `total`."""
-    k = 0
-    while (count << k) < total and k < 31:
-        k += 1
-    return k
-
-
-@jit
-def _order(x: Any, base: int, rows: int) -> int:
-    """The order of differences, 0 to 2, with the least sum of magnitudes; the first value counts for none."""
-    sum0 = sum1 = sum2 = 0
-    for t in range(2, rows):
-        now = int(x[base + t])
-        last = int(x[base + t - 1])
-        sum0 += abs(now)
-        sum1 += abs(now - last)
-        sum2 += abs(now - 2 * last + int(x[base + t - 2]))
-    if sum1 <= sum0 and sum1 <= sum2:
-        return 1
-    return 0 if sum0 <= sum2 else 2
-
-
-@jit
-def short_encode(x: Any, rows: int, channels: int, out: Any) -> int:
-    """Write `x`, columns one after the other, to the bytes `out`; returns how many."""
-    held = 0  # bits not yet written, and how many
-    filled = 0
-    at = 0
-    for channel in range(channels):
-        base = channel * rows
-        order = _order(x, base, rows)
-        held |= order << filled
-        filled += 2
-        last = slope = 0
-        total, count = 8, 1
-        for t in range(rows):
-            now = int(x[base + t])
-            error = _wrap(now - (last + slope if order == 2 else last))
-            slope = now - last if t > 0 else 0
-            last = now if order > 0 else 0
-            folded = 2 * error if error >= 0 else -2 * error - 1
-            k = _golomb(total, count) if t > 0 else FIRST
-            ones = folded >> k
-            if ones >= ESCAPE:
-                held |= ((1 << ESCAPE) - 1) << filled
-                filled += ESCAPE
-                while filled >= 8:
-                    out[at] = held & 255
-                    at += 1
-                    held >>= 8
-                    filled -= 8
-                held |= folded << filled
-                filled += 32
-            else:
-                held |= ((1 << ones) - 1) << filled
-                filled += ones + 1
-                held |= (folded & ((1 << k) - 1)) << filled
-                filled += k
-            if t > 0:
-                total += folded if folded < 0x1000000 else 0x1000000
-                count += 1
-            if count >= MEMORY:
-                total = (total + 1) >> 1
-                count >>= 1
-            while filled >= 8:
-                out[at] = held & 255
-                at += 1
-                held >>= 8
-                filled -= 8
-    if filled > 0:
-        out[at] = held & 255
-        at += 1
-    return at
-
-
-@jit
-def short_decode(data: Any, at: int, rows: int, channels: int, out: Any) -> int:
-    """Read what `short_encode` wrote from data[at:]; returns where it ended, beyond the data if that is too short."""
-    size = len(data)
-    held = 0
-    filled = 0
-    for channel in range(channels):
-        base = channel * rows
-        order = 3
-        last = slope = 0
-        total, count = 8, 1
-        for t in range(rows):
-            while filled < 32:
-                held |= (int(data[at]) if at < size else 0) << filled
-                at += 1
-                filled += 8
-            if order == 3:
-                order = held & 3
-                held >>= 2
-                filled -= 2
-                if order == 3:
-                    order = 0
-            k = _golomb(total, count) if t > 0 else FIRST
-            ones = 0
-            while ones < ESCAPE and held & 1:
-                held >>= 1
-                ones += 1
-            filled -= ones
-            if ones < ESCAPE:
-                held >>= 1
-                filled -= 1
-            else:
-                k = 32
-            while filled < k:
-                held |= (int(data[at]) if at < size else 0) << filled
-                at += 1
-                filled += 8
-            folded = held & ((1 << k) - 1)
-            held >>= k
-            filled -= k
-            if ones < ESCAPE:
-                folded = (folded | ones << k) & 0xFFFFFFFF
-            error = folded >> 1 if folded & 1 == 0 else -((folded + 1) >> 1)
-            now = _wrap(error + (last + slope if order == 2 else last))
-            slope = now - last if t > 0 else 0
-            last = now if order > 0 else 0
-            out[base + t] = now
-            if t > 0:
-                total += folded if folded < 0x1000000 else 0x1000000
-                count += 1
-            if count >= MEMORY:
-                total = (total + 1) >> 1
-                count >>= 1
-    return at - (filled >> 3)
 
 
 @jit
@@ -206,7 +69,7 @@ def put_tables(weights: Any, size: int, out: Any) -> int:
 
 @jit
 def get_tables(data: Any, at: int, weights: Any, size: int) -> int:
-    """Read what `put_tables` wrote from data[at:], rounded down; returns where it ended, or -1 for what it never wrote."""
+    """Read what `put_tables` wrote from data[at:]; returns where it ended, or -1 for what it never wrote."""
     end = len(data)
     held = 0
     filled = 0
@@ -302,10 +165,11 @@ def get_tokens(
     kind: int,
     out: Any,
 ) -> Any:
-    """Read len(out) values of `put_tokens`, unfolded, from words[at:]; returns (state, where it ended, beyond the words if short).
+    """Read len(out) values of `put_tokens`, unfolded, from words[at:]; returns (state, where it ended).
 
-    The context is the number of `limits` below the key: kind 1, twice the bit length of the last folded value plus the one
-    before's; kind 2, the last value; kind 3, the sum of all values so far.
+    Where it ended is beyond the words if they are too few.  The context is the number of `limits` below the key: for
+    kind 1, twice the bit length of the last folded value plus that of the one before; for 2, the last value; for 3, the
+    sum of all values so far.
     """
     end = len(words)
     contexts = len(limits)
@@ -338,7 +202,7 @@ def get_tokens(
         last = int(length[token])
         value = u >> 1 if u & 1 == 0 else -((u + 1) >> 1)
         out[t] = value
-        total = _wrap(total + value) if kind == 3 else value
+        total = wrap32(total + value) if kind == 3 else value
     return state, at
 
 
@@ -346,8 +210,8 @@ def get_tokens(
 def predict(y: Any, r: Any, other: Any, taps: Any, order: int, shift: int, undo: bool) -> int:
     """Residuals r[t] of y[order + t], or with `undo` y from r; everything modulo 2^32.  Returns len(r).
 
-    The prediction weighs, by `taps` / 2^shift, the `order` values before (oldest first), and, by the taps beyond, values
-    of another signal: other[t:], as many as there are such taps.  y starts with `order` zeros, `other` is padded alike.
+    The prediction weighs, by `taps` / 2^shift, the `order` values before (oldest first), and, by the taps beyond,
+    values of another signal: other[t:], as many as there are such taps.  y starts with `order` zeros.
     """
     more = len(taps) - order
     half = (1 << shift) >> 1
@@ -359,7 +223,7 @@ def predict(y: Any, r: Any, other: Any, taps: Any, order: int, shift: int, undo:
             total += int(taps[order + i]) * int(other[t + i])
         total >>= shift
         if undo:
-            y[t + order] = _wrap(int(r[t]) + total)
+            y[t + order] = wrap32(int(r[t]) + total)
         else:
-            r[t] = _wrap(int(y[t + order]) - total)
+            r[t] = wrap32(int(y[t + order]) - total)
     return len(r)

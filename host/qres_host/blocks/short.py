@@ -2,7 +2,8 @@
 
 Layout: id, then one bit stream, least significant bit first.  Each channel starts with the order of its differences
 (two bits: 0, 1, 2).  Differences wrap at 32 bits and are folded to 0, -1, 1, -2, ...; a value u is u >> k ones, a zero
-and the low k bits of u, where k follows the mean of the last values (11 for the first); ESCAPE ones say that 32 raw bits follow.
+and the low k bits of u, where k follows the mean of the last values (FIRST for the first); ESCAPE ones say that 32 raw
+bits follow.
 """
 
 from typing import Final
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from qres.codec import CodecError
 
 from qres_host import native
-from qres_host.blocks import loops
+from qres_host.blocks import short_loops
 
 ID: Final = 3
 ROWS_MAX: Final = 192
@@ -24,10 +25,10 @@ def encode(x: NDArray[np.int32]) -> bytes:
     rows, channels = x.shape
     if native.COMPILED:
         out = np.empty(8 * x.size + 16, np.uint8)
-        used = loops.short_encode(x.T.ravel(), rows, channels, out)
+        used = short_loops.encode(x.T.ravel(), rows, channels, out)
         return b"\x03" + out[:used].tobytes()
     plain = bytearray(8 * x.size + 16)
-    used = loops.short_encode(x.T.ravel().tolist(), rows, channels, plain)
+    used = short_loops.encode(x.T.ravel().tolist(), rows, channels, plain)
     return b"\x03" + bytes(plain[:used])
 
 
@@ -35,10 +36,10 @@ def decode(data: bytes, rows: int, channels: int) -> NDArray[np.int32]:
     """The inverse; CodecError for bytes that are no such block."""
     if native.COMPILED:
         flat = np.empty(rows * channels, np.int32)
-        used = loops.short_decode(np.frombuffer(data, np.uint8), 1, rows, channels, flat)
+        used = short_loops.decode(np.frombuffer(data, np.uint8), 1, rows, channels, flat)
     else:
         values = [0] * (rows * channels)
-        used = loops.short_decode(data, 1, rows, channels, values)
+        used = short_loops.decode(data, 1, rows, channels, values)
         flat = np.array(values, np.int32)
     if used != len(data):
         raise CodecError("a short block of the wrong length")

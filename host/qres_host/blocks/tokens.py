@@ -13,6 +13,7 @@ from qres.codec import CodecError
 
 from qres_host import native
 from qres_host.blocks import loops
+from qres_host.blocks.loops import ready
 
 SMALL_MAX: Final = 10
 FINE_MAX: Final = 3
@@ -125,7 +126,7 @@ def weights(counts: Ints, bits: int) -> Ints:
 
 
 def frequencies(w: Ints, bits: int) -> Ints:
-    """Weights, a row a context, as frequencies of sum 1 << bits, at least 1 where the weight is; an empty row is all token 0."""
+    """Weights, a row a context, as frequencies of sum 1 << bits, none of them 0; an empty row is all token 0."""
     w = w.copy()
     w[:, 0] += w.sum(axis=1) == 0
     freq = (w << bits) // w.sum(axis=1, keepdims=True)
@@ -155,15 +156,16 @@ class Coder:
         """Code folded values onto `state`; returns the new one and the words, in the order of writing."""
         room = 3 * u.size
         words: Any = np.empty(room, np.uint16) if native.COMPILED else [0] * room
-        args = [loops.ready(a) for a in (u, token, context, self.freq, self.start, self.parts.low)]
-        state, used = loops.put_tokens(*args, self.size, self.bits, words, state)
+        values, coded, chosen = ready(u), ready(token), ready(context)
+        freq, start, low = ready(self.freq), ready(self.start), ready(self.parts.low)
+        state, used = loops.put_tokens(values, coded, chosen, freq, start, low, self.size, self.bits, words, state)
         return state, np.array(words[:used], np.uint16)
 
     def get(self, words: Any, state: int, at: int, rows: int, limits: Ints, kind: int) -> tuple[int, int, Any]:
         """Read `rows` values; returns the state, the place and the values (an array, or a list without Numba)."""
         lookup = np.repeat(np.tile(np.arange(self.size, dtype=np.int32), self.contexts), self.freq)
         out: Any = np.empty(rows, np.int64) if native.COMPILED else [0] * rows
-        tables = [loops.ready(a) for a in (lookup, self.freq, self.start)]
-        parts = [loops.ready(a) for a in (self.parts.base, self.parts.low, self.parts.length, limits)]
-        state, at = loops.get_tokens(words, state, at, *tables, self.size, self.bits, *parts, kind, out)
+        tables = ready(lookup), ready(self.freq), ready(self.start), self.size, self.bits
+        parts = ready(self.parts.base), ready(self.parts.low), ready(self.parts.length)
+        state, at = loops.get_tokens(words, state, at, *tables, *parts, ready(limits), kind, out)
         return state, at, out
