@@ -189,7 +189,7 @@ def assign_extras(chunk: Chunk, bad: Array, texts: list[bytes]) -> bool:
 
 def held(values: Array, bad: Array) -> Array:
     """Return `values` with the bad ones replaced by the good one before, which costs a predictor least."""
-    if bad.all():
+    if not len(values) or bad.all():
         return np.zeros_like(values)
     at = np.where(bad, 0, np.arange(len(values)))
     at[: int((~bad).argmax())] = (~bad).argmax()

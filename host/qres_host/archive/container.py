@@ -139,8 +139,10 @@ class Container:
         at = self.size - _TAIL.unpack(self.file.read(_TAIL.size))[0]
         last, limit = at, self.size
         batches: list[list[Entry]] = []
-        while at >= 0:
-            found = self._record_at(at) if at >= self.start else None
+        if at < self.start:
+            return False
+        while at >= self.start:
+            found = self._record_at(at)
             if found is None or found.kind != INDEX or found.end > limit or not self._intact(found):
                 return False
             if not batches and found.end != self.size:
