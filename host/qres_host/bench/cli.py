@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from qres_host.bench import codec, report, streams
-from qres_host.bench.results import Results, rounded, save
+from qres_host.bench.results import ChipRow, Results, rounded, save
 from qres_host.errors import FAILURE, OK, USAGE, QresError
 
 FILE = "codec.json"
@@ -35,6 +35,7 @@ def bench() -> None:
 @click.option("--part", "parts", multiple=True, type=click.Choice(codec.PARTS), help="Only these parts.")
 @click.option("--quick", is_flag=True, help="Two short streams, without the slowest peers: a few seconds.")
 @click.option("--out", type=click.Path(path_type=Path), help=f"Keep the results: a .json file, or a folder for {FILE}.")
+@click.option("--chip", type=click.Path(path_type=Path), help="JSON rows of RV32 instructions a sample, shown too.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
 def codec_command(
     data: Path | None,
@@ -42,6 +43,7 @@ def codec_command(
     parts: tuple[str, ...],
     quick: bool,
     out: Path | None,
+    chip: Path | None,
     as_json: bool,
 ) -> int:
     """Size, speed and memory of the codec beside its peers: files, packets, bounded errors.
@@ -53,6 +55,7 @@ def codec_command(
     if parts:
         plan = plan._replace(parts=tuple(part for part in codec.PARTS if part in parts))
     results = codec.start()
+    results["rv32"] = chip_rows(chip) if chip else []
     _measure(plan, results)
     if out:
         save(results, out if out.suffix == ".json" else out / FILE)
@@ -61,6 +64,19 @@ def codec_command(
     else:
         show(results, Console(width=None if sys.stdout.isatty() else WIDTH))
     return FAILURE if failures(results) else OK
+
+
+def chip_rows(path: Path) -> list[ChipRow]:
+    """The rows {"coder": "rice" or "cm", "instructions": a sample} of a file; QresError for another file."""
+    try:
+        return [
+            {"coder": str(row["coder"]), "instructions": float(row["instructions"])}
+            for row in json.loads(path.read_text(encoding="utf-8"))
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise QresError(
+            f"{path} holds no instruction counts ({error})", "give [{coder, instructions}]", USAGE
+        ) from error
 
 
 def _choose(found: list[streams.Stream], names: tuple[str, ...]) -> list[streams.Stream]:

@@ -18,6 +18,7 @@ from qres_host.bench.streams import Stream
 PARTS = ("batch", "packets", "bounded", "seed")
 PACKAGES = ("numpy", "numba", "pcodec", "brotli", "zstandard", "blosc2", "pysz")
 SEED_PEERS = ("pcodec-12", "zstd-19", "brotli-11", "zlib-9", "delta+Rice")
+PLAIN_ROWS = 4096  # of each stream, where plain Python runs
 QUICK_ROWS = 1024
 QUICK_STREAMS = 2
 QUICK_SLOW = ("xz-9e", "brotli-11")  # left out of a quick run
@@ -35,8 +36,11 @@ class Plan(NamedTuple):
 
 def quick(streams: list[Stream]) -> Plan:
     """A plan of a few seconds: the first streams, cut, and the coders that are not slow."""
-    cut = [Stream(s.name, np.ascontiguousarray(s.x[:QUICK_ROWS])) for s in streams[:QUICK_STREAMS]]
-    return Plan(cut, cap_s=0.2, quick=True)
+    return Plan([_cut(stream, QUICK_ROWS) for stream in streams[:QUICK_STREAMS]], cap_s=0.2, quick=True)
+
+
+def _cut(stream: Stream, rows: int) -> Stream:
+    return Stream(stream.name, np.ascontiguousarray(stream.x[:rows]))
 
 
 def environment() -> dict[str, str]:
@@ -96,7 +100,8 @@ def _coders(plan: Plan, results: Results) -> list[Coder]:
 
 def _batch(plan: Plan, results: Results, say: Say) -> None:
     for coder in _coders(plan, results):
-        for row in _named(measure.run(coder, plan.streams, plan.cap_s), f"files: {coder.name}", say):
+        streams = [_cut(stream, PLAIN_ROWS) for stream in plan.streams] if coder.plain else plan.streams
+        for row in _named(measure.run(coder, streams, plan.cap_s), f"files: {coder.name}", say):
             results["batch"].append(row)
     for numba in (True, False):
         for level in ours.LEVELS:
@@ -131,7 +136,8 @@ def _bounded(plan: Plan, results: Results, say: Say) -> None:
 
 
 def _seed(plan: Plan, results: Results, say: Say) -> None:
-    coders = [c for c in _coders(plan, results) if c.name in SEED_PEERS or (c.name.startswith("qres") and not c.plain)]
+    own = [f"qres {level}" for level in ours.LEVELS]
+    coders = [c for c in _coders(plan, results) if c.name in SEED_PEERS or c.name in own]
     for coder in [*coders, seed.packing()]:
         say(f"published figure: {coder.name}")
         results["seed"] += measure.run(coder, seed.streams(), min(plan.cap_s, 1.0))

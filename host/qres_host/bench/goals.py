@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from qres_host.bench.ours import PLAIN
 from qres_host.bench.packets import STATELESS, PacketRow
 from qres_host.bench.results import (
     Results,
@@ -15,7 +16,7 @@ from qres_host.bench.results import (
     total_speed,
 )
 
-BEST, FAST, PLAIN = "qres best", "qres fast", "qres fast, no Numba"
+BEST, FAST = "qres best", "qres fast"
 BATCH_PEERS = ("pcodec-12", "FLAC -8ep", "brotli-11", "zstd-19")
 
 

@@ -25,6 +25,13 @@ class StreamRow(TypedDict):
     delta_entropy_bits: float
 
 
+class ChipRow(TypedDict):
+    """RV32 instructions a sample of one coder."""
+
+    coder: str
+    instructions: float
+
+
 class Results(TypedDict):
     """All parts of a run; `complete` is false when it was ended early."""
 
@@ -37,7 +44,7 @@ class Results(TypedDict):
     packets: list[PacketRow]
     bounded: list[BoundedRow]
     seed: list[Row]
-    rv32: list[dict[str, Any]]
+    rv32: list[ChipRow]
     skipped: list[dict[str, str]]
 
 
