@@ -175,9 +175,7 @@ class Container:
                 else:
                     summary = Summary(found.length, STORED)
                 self.entries.append(Entry(found.offset, found.end - found.offset, summary))
-            elif found.kind == INDEX:
-                self.last_index = found.offset
-            elif not found.kind & OPTIONAL:
+            elif found.kind != INDEX and not found.kind & OPTIONAL:
                 raise CodecError(f"unknown record of kind {found.kind}: a newer QRES wrote this")
             at = found.end
         return at
@@ -190,8 +188,9 @@ def _read_index(payload: bytes, at: int) -> tuple[list[Entry], int]:
         raise CodecError("the index belongs elsewhere")
     before = at - fields.varint(at)
     entries: list[Entry] = []
-    offset = at - fields.varint(at)
+    offset = 0
     for _ in range(fields.varint(len(payload))):
+        offset += fields.varint(at - offset)
         size = fields.varint(at - offset)
         entries.append(Entry(offset, size, read_summary(fields)))
         offset += size
@@ -205,9 +204,11 @@ def pack_index(entries: list[Entry], at: int, before: int) -> bytes:
     The payload ends with the size of the whole record, so that it is found from the end of the file.
     """
     body = bytearray(varint(at) + varint(at - before if before >= 0 else 0))
-    body += varint(at - entries[0].offset if entries else 0) + varint(len(entries))
+    body += varint(len(entries))
+    end = 0
     for entry in entries:
-        body += varint(entry.size) + entry.summary.pack()
+        body += varint(entry.offset - end) + varint(entry.size) + entry.summary.pack()
+        end = entry.offset + entry.size
     size = len(record(INDEX, bytes(body) + bytes(4)))
     return record(INDEX, bytes(body) + struct.pack("<I", size))
 
@@ -220,12 +221,15 @@ def begin(meta: bytes) -> bytes:
 class Appender:
     """Writes blocks behind what `file` holds up to `offset`, and an index when closed."""
 
-    def __init__(self, file: BinaryIO, offset: int, last_index: int = -1) -> None:
-        """`file` stands at `offset`; nothing is sought, so a pipe will do."""
+    def __init__(self, file: BinaryIO, offset: int, found: Container | None = None) -> None:
+        """`file` stands at `offset`; `found` is what it holds before that.
+
+        Where its last index is gone, the next one names all blocks anew.
+        """
         self.file = file
         self.offset = offset
-        self.last_index = last_index
-        self.entries: list[Entry] = []
+        self.last_index = found.last_index if found and found.complete else -1
+        self.entries = list(found.entries) if found and not found.complete else []
 
     def add(self, summary: Summary, payload: bytes) -> None:
         """Write one block."""

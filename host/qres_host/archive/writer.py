@@ -133,7 +133,7 @@ def _append(path: Path, add: Callable[[Meta, Appender], None]) -> int:
         try:
             # What is torn was never visible; it goes, so that nothing is ever written behind damage.
             file.truncate()
-            add(unpack(found.meta), Appender(file, end, found.last_index))
+            add(unpack(found.meta), Appender(file, end, found))
             file.flush()
             os.fsync(file.fileno())
         except BaseException:
