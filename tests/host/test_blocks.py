@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from qres.codec import CodecError
 from qres_host import blocks
+from qres_host.blocks import tokens
 
 LOW, HIGH = -(1 << 31), (1 << 31) - 1
 SHAPES = [(1, 1), (2, 1), (2, 3), (3, 2), (64, 1), (192, 2), (193, 2), (700, 3), (9000, 2)]
@@ -126,6 +127,17 @@ def test_damaged_bytes_are_data_or_an_error(name: str) -> None:
 @given(st.sampled_from([0, 1, 3, 77]), st.binary(max_size=300), st.integers(0, 300), st.integers(1, 9))
 def test_any_bytes_are_data_or_an_error(coder: int, data: bytes, rows: int, channels: int) -> None:
     decoded_or_refused(bytes((coder,)) + data, rows, channels)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 1208), st.integers(0, 1 << 30), st.sampled_from([12, 13, 14]))
+def test_frequencies_fill_their_table(size: int, seed: int, bits: int) -> None:
+    random = np.random.default_rng(seed)
+    w = (random.integers(0, 16, (3, size)) << random.integers(0, 13, (3, size))) * random.integers(0, 2, (3, size))
+    w[1, :] = np.minimum(w[1, :], 1)
+    freq = tokens.frequencies(w, bits)
+    assert (freq.sum(axis=1) == 1 << bits).all() and (freq >= 0).all()
+    assert (freq[w > 0] > 0).all() and (freq[1:][:, 1:] > 0).sum() <= (w[1:] > 0).sum()
 
 
 @pytest.mark.parametrize(("rows", "channels"), [(-1, 1), (1, 0), (1, 4097), (1 << 23, 1)])

@@ -46,6 +46,8 @@ def decode(data: bytes, rows: int, channels: int) -> Matrix:
     """
     if rows < 0 or not 1 <= channels <= CHANNELS_MAX or rows * channels > VALUES_MAX or not data:
         raise CodecError("no block")
+    if len(data) > 4 * rows * channels + EXPANSION_MAX:
+        raise CodecError("longer than any block of this size")
     coder = data[0]
     if coder == RAW:
         return _decode_raw(data, rows, channels)

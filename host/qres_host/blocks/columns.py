@@ -67,10 +67,9 @@ def _column(v: Ints, columns: list[Ints]) -> Column:
         return Column(bytes((CONSTANT,)) + put_signed(int(v[0])), v, v, np.zeros(0, np.uint8), None)
     plan = fit.plan(v, columns)
     r = linear.residuals(v, plan, columns)
-    u = tokens.fold(r)
-    finest = tokens.tokens(u, tokens.FINEST)
-    parts = tokens.best_split(finest)
-    token = tokens.merged(finest, parts)
+    u, finest, counts = tokens.counted(r)
+    parts = tokens.cheapest(counts, 1.0, tokens.SPLITS)[1]
+    token = tokens.tokens(finest, parts)
     kind, limits = _contexts(r, token, parts, plan)
     context = _context(_keys(kind, r, token, parts), limits)
     table = _table(token, context, int(token.max()) + 1, limits.size + 1)

@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qres_host.blocks.linear import ORDER_MAX, OTHER_TAPS, SHIFT_MAX, TAP_MAX, Plan, difference, wrap
-from qres_host.blocks.tokens import cost, price
+from qres_host.blocks.tokens import cost
 
-ORDERS: Final = (2, 4, 8, 16, 32)
-FIRST_ORDER: Final = 8
-"""Order of the fits that only serve to weigh the rows."""
+ORDERS: Final = ((2, 4, 8), (16, 32))
+WORTHWHILE: Final = 0.995
+"""Share of the bits from which more taps are not tried."""
 ROUNDS: Final = 3
 PIECES: Final = 8
-PIECE_ROWS: Final = 512
+PIECE_ROWS: Final = 384
 LEAD: Final = ORDER_MAX + 2
 """Rows before a stretch, which its first rows are predicted from and differenced with."""
 TAP_BITS: Final = 16
@@ -32,15 +32,18 @@ Floats = NDArray[np.float64]
 def quick_estimate(v: Ints) -> float:
     """About how many bits a column takes as values or differences, by itself."""
     some = _stretches(v)
-    times = v.size / (some.size - LEAD * len(some))
-    middle = int(np.sort(some.ravel())[some.size // 2])
-    return min(price(difference(some, middle, n)[:, LEAD:].ravel(), times) for n in (0, 1))
+    middle = int(np.partition(some.ravel(), some.size // 2)[some.size // 2])
+    return min(cost(difference(some, middle, n)[:, LEAD:].ravel(), _times(v, some)) for n in (0, 1))
 
 
 def estimate(v: Ints) -> float:
     """About how many bits a column takes, by itself, linear prediction included."""
-    some = _stretches(v)
-    return min(quick_estimate(v), v.size / (some.size - LEAD * len(some)) * _plan(v, [])[0])
+    return _plan(v, [])[0]
+
+
+def _times(v: Ints, some: Ints) -> float:
+    """How many times the stretches go into the column."""
+    return v.size / (some.size - LEAD * len(some))
 
 
 def _stretches(v: Ints) -> Ints:
@@ -52,43 +55,38 @@ def _stretches(v: Ints) -> Ints:
     return np.stack([v[s : s + PIECE_ROWS + LEAD] for s in starts])
 
 
-def _lagged(y: Ints, other: Ints | None) -> Floats:
-    """The regressors of every row of the stretches: ORDER_MAX values before, oldest first, then the other column's."""
-    views = [np.lib.stride_tricks.sliding_window_view(y[:, 2:-1], ORDER_MAX, axis=1)]
+def _lagged(y: Ints, other: Ints | None, order: int) -> Floats:
+    """The regressors of every row of the stretches: `order` values before, oldest first, then the other column's."""
+    views = [np.lib.stride_tricks.sliding_window_view(y[:, LEAD - order : -1], order, axis=1)]
     if other is not None:
         views.append(np.lib.stride_tricks.sliding_window_view(other[:, LEAD + 1 - OTHER_TAPS :], OTHER_TAPS, axis=1))
     return np.concatenate(views, axis=2, dtype=np.float64).reshape(-1, sum(view.shape[2] for view in views))
 
 
-def _solve(inputs: Floats, target: Floats, weights: Floats, orders: tuple[int, ...]) -> list[Floats]:
-    """Weighted least-squares taps for each order."""
-    first = ORDER_MAX - max(orders)
+def _solve(inputs: Floats, target: Floats, weights: Floats, skips: list[int]) -> list[Floats]:
+    """Weighted least-squares taps, for each of `skips` without as many of the oldest values."""
     root = np.sqrt(weights)
-    weighed = inputs[:, first:] * root[:, None]
+    weighed = inputs * root[:, None]
     square = weighed.T @ weighed
     product = weighed.T @ (target * root)
     square[np.diag_indices_from(square)] += 1e-9 * np.trace(square) / len(square) + 1e-9
-    fits: list[Floats] = []
-    for skipped in (ORDER_MAX - n - first for n in orders):
-        fits.append(np.asarray(np.linalg.solve(square[skipped:, skipped:], product[skipped:]), np.float64))
-    return fits
+    return [np.asarray(np.linalg.solve(square[n:, n:], product[n:]), np.float64) for n in skips]
 
 
-def _fits(y: Ints, inputs: Floats) -> list[Floats]:
-    """Taps for each of ORDERS.
+def _weights(inputs: Floats, target: Floats) -> Floats:
+    """What each row counts.
 
     Sensor signals alternate between calm and storm, and bits are logarithmic: a row counts by the inverse square of the
-    error around it, which some rounds of fitting with few taps find out.
+    error around it, which some rounds of fitting find out.
     """
-    target = y[:, LEAD:].ravel().astype(np.float64)
     weights = np.ones_like(target)
     for _ in range(ROUNDS):
-        (taps,) = _solve(inputs, target, weights, (FIRST_ORDER,))
-        error = np.abs(target - inputs[:, ORDER_MAX - FIRST_ORDER :] @ taps)
+        (taps,) = _solve(inputs, target, weights, [0])
+        error = np.abs(target - inputs @ taps)
         sums = np.cumsum(np.concatenate([np.zeros(SMOOTH), error, np.zeros(SMOOTH)]))
         around = (sums[SMOOTH:] - sums[:-SMOOTH])[SMOOTH // 2 : SMOOTH // 2 + error.size] / SMOOTH
         weights = 1 / (around + 0.3 * float(np.median(error)) + 0.5) ** 2
-    return _solve(inputs, target, weights, ORDERS)
+    return weights
 
 
 def _quantised(taps: Floats) -> tuple[tuple[int, ...], int] | None:
@@ -124,26 +122,31 @@ def plan(v: Ints, columns: list[Ints]) -> Plan:
 
 
 def _plan(v: Ints, columns: list[Ints]) -> tuple[float, Plan]:
-    """The plan that costs least over the stretches, and how many bits that is."""
+    """The plan that costs least over the stretches, and how many bits it takes for the column."""
     first = int(v[0])
     some = _stretches(v)
-    middle = int(np.sort(some.ravel())[some.size // 2])
+    times = _times(v, some)
+    middle = int(np.partition(some.ravel(), some.size // 2)[some.size // 2])
     plans = [Plan(0, middle), Plan(1, first), Plan(2, first)]
     signals = [difference(some, p.first, p.differences) for p in plans]
-    costs = [cost(y[:, LEAD:].ravel()) for y in signals]
+    costs = [cost(y[:, LEAD:].ravel(), times) for y in signals]
     best = min(zip(costs, plans), key=lambda pair: pair[0])
     y = signals[1]
-    actual = y[:, LEAD:].ravel()
-    scale = actual.size / v.size
     partner, other = _partner(y, columns)
-    inputs = _lagged(y, other)
-    for order, taps in zip(ORDERS, _fits(y, inputs)):
-        rounded = _quantised(taps)
-        if rounded is None:
-            continue
-        integers, shift = rounded
-        guess = np.floor(inputs[:, ORDER_MAX - order :] @ (np.array(integers) / (1 << shift)) + 0.5).astype(np.int64)
-        bits = cost(wrap(actual - guess)) + scale * TAP_BITS * len(integers)
-        if bits < best[0]:
-            best = bits, Plan(1, first, order, shift, integers, partner)
+    actual = y[:, LEAD:].ravel()
+    target = actual.astype(np.float64)
+    weights: Floats | None = None
+    for orders in ORDERS:
+        inputs = _lagged(y, other, orders[-1])
+        weights = _weights(inputs, target) if weights is None else weights
+        before = best[0]
+        for order, taps in zip(orders, _solve(inputs, target, weights, [orders[-1] - order for order in orders])):
+            rounded = _quantised(taps)
+            if rounded is not None:
+                integers, shift = rounded
+                guess = np.floor(inputs[:, orders[-1] - order :] @ (np.array(integers) / (1 << shift)) + 0.5)
+                bits = cost(wrap(actual - guess.astype(np.int64)), times) + TAP_BITS * len(integers)
+                best = min(best, (bits, Plan(1, first, order, shift, integers, partner)), key=lambda pair: pair[0])
+        if best[0] > WORTHWHILE * before:
+            break
     return best

@@ -14,7 +14,7 @@ from qres.codec import CodecError
 from qres_host.blocks import columns
 from qres_host.blocks.fit import estimate, quick_estimate
 from qres_host.blocks.linear import wrap
-from qres_host.blocks.tokens import price
+from qres_host.blocks.tokens import cost
 from qres_host.blocks.varint import Reader, put, put_signed
 
 SHIFT: Final = 20
@@ -31,7 +31,7 @@ STEP_MAX: Final = 1 << 52
 GRID_BITS: Final = 80
 """About what a lattice without a list costs."""
 SURE: Final = 0.9
-HOPELESS: Final = 1.01
+HOPELESS: Final = 0.99
 """Shares of the bits, by the quick estimate, that decide at once."""
 
 GRID, FINE_GRID, LISTED = 0, 1, 2
@@ -123,7 +123,7 @@ def find(column: Ints) -> Lattice | None:
 def _pays(column: Ints, lattice: Lattice) -> bool:
     """Whether indices and the lattice itself take fewer bits than the values, by estimates, a quick one first."""
     index = lattice.apply(column)
-    own = price(np.diff(lattice.values), 1.0) if lattice.values.size else GRID_BITS
+    own = cost(np.diff(lattice.values)) if lattice.values.size else GRID_BITS
     share = (quick_estimate(index) + own) / quick_estimate(column)
     if share <= SURE or share >= HOPELESS:
         return share <= SURE

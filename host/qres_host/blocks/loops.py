@@ -20,6 +20,24 @@ def wrap32(value: int) -> int:
 
 
 @jit
+def count(r: Any, small: int, fine: int, u: Any, tokens: Any, counts: Any) -> int:
+    """Fold residuals into `u`, split them into `tokens`, and add these up in `counts`.  Returns how many there are."""
+    for t in range(len(r)):
+        value = int(r[t])
+        folded = 2 * value if value >= 0 else -2 * value - 1
+        token = folded
+        if folded >> small:
+            length = small
+            while folded >> (length + 1):
+                length += 1
+            token = (1 << small) + ((length - small - 1) << fine) + (folded >> (length - fine))
+        u[t] = folded
+        tokens[t] = token
+        counts[token] += 1
+    return len(r)
+
+
+@jit
 def put_tables(weights: Any, size: int, out: Any) -> int:
     """Write `size` weights, each within 0..65535, as bits to the bytes `out`; returns how many bytes.
 

@@ -49,21 +49,10 @@ def split(small: int, fine: int) -> Split:
     return Split(small, fine, np.array(base, np.int64), np.array(low, np.int64), np.array(lengths, np.int64))
 
 
-def fold(r: Ints) -> Ints:
-    """0, -1, 1, -2, ... as 0, 1, 2, 3, ..."""
-    return (r << 1) ^ (r >> 63)
-
-
-def tokens(u: Ints, parts: Split) -> Ints:
-    """The tokens of folded values."""
-    length = np.frexp(u.astype(np.float64))[1].astype(np.int64) - 1
-    shift = np.maximum(length - parts.fine, 0)
-    large = (1 << parts.small) + ((length - parts.small) << parts.fine) + ((u >> shift) - (1 << parts.fine))
-    return np.where(length >= parts.small, large, u)
-
-
 FINEST: Final = split(SMALL_MAX, FINE_MAX)
-SPLITS: Final = ((2, 0), (3, 0), (4, 1), (5, 2), (6, 2), (7, 3), (8, 3), (9, 3), (10, 3), (4, 0), (6, 1))
+SPLITS: Final = ((2, 0), (3, 0), (4, 0), (4, 1), (5, 2), (6, 2), (7, 3), (8, 3), (10, 3))
+ROUGH: Final = ((2, 0), (5, 1), (7, 3), (10, 3))
+"""Splits that estimates look at."""
 
 
 @lru_cache(maxsize=64)
@@ -73,46 +62,64 @@ def _merge(small: int, fine: int) -> tuple[Ints, Ints]:
     return starts, np.searchsorted(starts, np.arange(FINEST.base.size), side="right") - 1
 
 
+@lru_cache(maxsize=8)
+def _merges(choices: tuple[tuple[int, int], ...]) -> tuple[Ints, Ints, Ints]:
+    """For splits side by side: the starts in as many copies of the counts, where each split begins, low bits."""
+    starts = [_merge(*choice)[0] for choice in choices]
+    sizes = [start.size for start in starts]
+    moved = np.concatenate([start + i * FINEST.base.size for i, start in enumerate(starts)])
+    low = np.concatenate([split(*choice).low for choice in choices])
+    return moved, np.cumsum([0, *sizes[:-1]]), low
+
+
 def entropy(counts: Ints, times: float = 1.0) -> float:
     """Bits of the tokens so counted (a row a context), `times` over, with their tables."""
-    total = counts.sum(axis=1, dtype=np.float64)
     used = counts[counts > 0].astype(np.float64)
-    total = total[total > 0]
-    bits = (total * np.log2(total)).sum() - (used * np.log2(used)).sum()
+    totals = counts.sum(axis=1).astype(np.float64)
+    bits = totals @ np.log2(np.maximum(totals, 1)) - used @ np.log2(used)
     return float(bits * times + SYMBOL_BITS * used.size)
 
 
-def _splits(fine_counts: Ints, times: float) -> tuple[float, Split]:
-    """The split that costs least for values counted by their finest tokens, `times` over, and its cost in bits."""
-    best: tuple[float, tuple[int, int]] = (float("inf"), SPLITS[0])
-    for small, fine in SPLITS:
-        counts = np.add.reduceat(fine_counts, _merge(small, fine)[0])
-        bits = entropy(counts[None], times) + times * float(counts @ split(small, fine).low)
-        best = min(best, (bits, (small, fine)))
-    return best[0], split(*best[1])
+class Counted(NamedTuple):
+    """Residuals folded (0, -1, 1, -2, ... as 0, 1, 2, 3, ...), their finest tokens, and how often each occurs."""
+
+    u: Ints
+    token: Ints
+    counts: Ints
 
 
-def best_split(finest: Ints) -> Split:
-    """The split that costs least for these finest tokens."""
-    return _splits(np.bincount(finest, minlength=FINEST.base.size), 1.0)[1]
+def counted(r: Ints) -> Counted:
+    """Fold residuals and count them by their finest tokens."""
+    if native.COMPILED:
+        result = Counted(np.empty(r.size, np.int64), np.empty(r.size, np.int64), np.zeros(FINEST.base.size, np.int64))
+        loops.count(r, SMALL_MAX, FINE_MAX, *result)
+        return result
+    lists = [0] * r.size, [0] * r.size, [0] * FINEST.base.size
+    loops.count(r.tolist(), SMALL_MAX, FINE_MAX, *lists)
+    return Counted(*(np.array(made, np.int64) for made in lists))
 
 
-def price(r: Ints, times: float) -> float:
-    """Bits that residuals take, `times` over, by the split that suits them best."""
-    return _splits(np.bincount(tokens(fold(r), FINEST), minlength=FINEST.base.size), times)[0]
+def cheapest(counts: Ints, times: float, choices: tuple[tuple[int, int], ...]) -> tuple[float, Split]:
+    """The split that costs least for values so counted by finest tokens, `times` over, and its cost in bits."""
+    starts, begins, low = _merges(choices)
+    merged = np.add.reduceat(np.tile(counts, len(choices)), starts).astype(np.float64)
+    total = float(counts.sum())
+    bits = merged * (low - np.log2(np.maximum(merged, 1)))
+    sums = times * (np.add.reduceat(bits, begins) + total * np.log2(max(total, 1)))
+    sums += SYMBOL_BITS * np.add.reduceat(merged > 0, begins, dtype=np.float64)
+    best = int(sums.argmin())
+    return float(sums[best]), split(*choices[best])
 
 
-def merged(finest: Ints, parts: Split) -> Ints:
+def cost(r: Ints, times: float = 1.0) -> float:
+    """An estimate of the bits that these residuals take, `times` over."""
+    return cheapest(counted(r).counts, times, ROUGH)[0]
+
+
+def tokens(finest: Ints, parts: Split) -> Ints:
     """The tokens of a split from the finest ones."""
     result: Ints = _merge(parts.small, parts.fine)[1][finest]
     return result
-
-
-def cost(r: Ints) -> float:
-    """An estimate of the bits that these residuals take."""
-    parts = split(5, 1)
-    counts = np.bincount(tokens(fold(r), parts), minlength=parts.base.size)
-    return entropy(counts[None]) + float(counts @ parts.low)
 
 
 def weights(counts: Ints, bits: int) -> Ints:
@@ -132,11 +139,13 @@ def frequencies(w: Ints, bits: int) -> Ints:
     freq = (w << bits) // w.sum(axis=1, keepdims=True)
     freq = np.where(w > 0, np.maximum(freq, 1), 0)
     for row, missing in zip(freq, ((1 << bits) - freq.sum(axis=1)).tolist()):
-        while missing:  # negative when many small ones were rounded up: the large ones give
-            top = int(row.argmax())
-            step = missing if missing > 0 else -min(-missing, max(1, int(row[top]) >> 4))
-            row[top] += step
-            missing -= step
+        if missing >= 0:
+            row[row.argmax()] += missing
+        else:  # many small ones were rounded up: all above 1 give in proportion, and the first of them the rest
+            above = np.maximum(row - 1, 0)
+            row -= above * -missing // above.sum()
+            rest = int(row.sum()) - (1 << bits)
+            row[np.flatnonzero(row > 1)[:rest]] -= 1
     return freq
 
 
