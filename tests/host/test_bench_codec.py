@@ -36,6 +36,7 @@ def found() -> results.Results:
 def test_every_part_has_rows_without_errors(found: results.Results) -> None:
     assert found["complete"]
     assert bench_cli.failures(found) == []
+    assert len(found["environment"]["source"]) == 8
     for part in ("streams", "batch", "calls", "packets", "bounded", "seed"):
         assert found[part], part  # type: ignore[literal-required]
     coders = {row["coder"] for row in found["batch"]}
@@ -94,6 +95,22 @@ def test_goals_are_computed_from_the_rows() -> None:
     worst = names["best: above the best peer, worst stream"]
     assert worst.value == pytest.approx(100 * (4 / 3.9 - 1)) and worst.note == "a, zlib-9" and worst.met is False
     assert names["best: encode"].value == pytest.approx(2.0) and names["best: encode"].verdict() == "met"
+
+
+def test_a_best_level_that_is_the_fast_one_meets_no_goal() -> None:
+    found = results.empty({})
+    found["batch"] = [row("a", "qres best", 4), row("a", "qres fast", 4), row("a", "pcodec-12", 5)]
+    names = by_name(found)
+    assert names["best: fewer bits than pcodec-12, geometric mean"].verdict() == "not measured"
+    assert names["best: encode"].verdict() == "not measured"
+    assert names["fast: fewer bits than pcodec-12, geometric mean"].value == pytest.approx(20)
+
+
+def test_sources_that_change_during_a_run_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = iter(["before", "after"])
+    monkeypatch.setattr(codec, "source_hash", lambda: next(names))
+    mixed = made(("seed",))
+    assert mixed["source_changed"] and any("mixed" in line for line in bench_cli.warnings(mixed))
 
 
 def test_packet_goals_take_the_best_of_each_side() -> None:

@@ -97,6 +97,14 @@ def _measure(plan: codec.Plan, results: Results) -> None:
         print("ended early: what follows was measured before", file=sys.stderr)
 
 
+def warnings(results: Results) -> list[str]:
+    """Why these results are not those of one whole run."""
+    lines = [] if results["complete"] else ["incomplete: the run was ended early"]
+    if results["source_changed"]:
+        lines.append("mixed: the sources changed during the run, so rows of different versions stand side by side")
+    return lines
+
+
 def failures(results: Results) -> list[str]:
     """Every coder and error that ended a row, as a line that names the streams."""
     rows = [*results["batch"], *results["packets"], *results["bounded"], *results["seed"]]
@@ -132,5 +140,5 @@ def show(results: Results, console: Console) -> None:
             table.add_row(*row)
         console.print(table)
         console.print()
-    for line in failures(results):
-        console.print(f"failed: {line}")
+    for line in [*warnings(results), *(f"failed: {line}" for line in failures(results))]:
+        console.print(line)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import qres
 
+import qres_host
 from qres_host import __version__
 from qres_host.bench import bounded, measure, ours, packets, packets_ours, packets_peers, seed, speed
 from qres_host.bench.coder import Coder, Ints, Skipped, version
@@ -45,8 +49,24 @@ def _cut(stream: Stream, rows: int) -> Stream:
 
 def environment() -> dict[str, str]:
     """What the figures depend on besides the data."""
-    found = {"qres": __version__, "python": platform.python_version(), "machine": platform.machine(), "cpu": _cpu()}
+    found = {
+        "qres": __version__,
+        "source": source_hash(),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cpu": _cpu(),
+    }
     return found | {name: version(name) for name in PACKAGES if version(name)}
+
+
+def source_hash() -> str:
+    """Eight digits that name the sources of `qres` and `qres_host`: whoever has other files gets another name."""
+    digest = hashlib.sha256()
+    for package in (qres, qres_host):
+        root = Path(str(package.__file__)).parent
+        for path in sorted(root.rglob("*.py")):
+            digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:8]
 
 
 def _cpu() -> str:
@@ -77,6 +97,8 @@ def run(plan: Plan, results: Results, say: Say) -> None:
         )
     for part in plan.parts:
         PART[part](plan, results, say)
+        # each coder imports in a process of its own, so an edit in the meantime mixes versions
+        results["source_changed"] |= source_hash() != results["environment"]["source"]
     results["complete"] = True
 
 

@@ -9,6 +9,7 @@ from qres_host.bench.ours import PLAIN
 from qres_host.bench.packets import STATELESS, PacketRow
 from qres_host.bench.results import (
     Results,
+    Row,
     best_peer,
     by_stream,
     geometric_mean,
@@ -55,7 +56,7 @@ def _percent(ratio: float | None) -> float | None:
 
 
 def _batch(results: Results) -> Iterator[Goal]:
-    rows = results["batch"]
+    rows = _distinct(results["batch"])
     for peer in BATCH_PEERS:
         value = _percent(mean_ratio(rows, BEST, peer))
         yield Goal(f"best: fewer bits than {peer}, geometric mean", 12, value, "%")
@@ -69,8 +70,14 @@ def _batch(results: Results) -> Iterator[Goal]:
     yield Goal("fast: fewer bits than pcodec-12, geometric mean", 0, _percent(mean_ratio(rows, FAST, "pcodec-12")), "%")
 
 
+def _distinct(rows: list[Row]) -> list[Row]:
+    """`rows` without those of `best` when it gave the same bits as `fast` everywhere: then it is no level of its own."""
+    best = by_stream(rows, BEST)
+    return [row for row in rows if row["coder"] != BEST] if best and best == by_stream(rows, FAST) else rows
+
+
 def _speed(results: Results) -> Iterator[Goal]:
-    rows = results["batch"]
+    rows = _distinct(results["batch"])
     for coder, target in ((FAST, 10.0), (BEST, 0.5), (PLAIN, 0.05)):
         for key, word in (("encode_mb_s", "encode"), ("decode_mb_s", "decode")):
             yield Goal(f"{coder.removeprefix('qres ')}: {word}", target, total_speed(rows, coder, key), "M samples/s")

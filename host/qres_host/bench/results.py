@@ -33,10 +33,11 @@ class ChipRow(TypedDict):
 
 
 class Results(TypedDict):
-    """All parts of a run; `complete` is false when it was ended early."""
+    """All parts of a run. `complete`: it was not ended early. `source_changed`: its rows are of different sources."""
 
     version: int
     complete: bool
+    source_changed: bool
     environment: dict[str, str]
     streams: list[StreamRow]
     batch: list[Row]
@@ -53,6 +54,7 @@ def empty(environment: dict[str, str]) -> Results:
     return {
         "version": VERSION,
         "complete": False,
+        "source_changed": False,
         "environment": environment,
         "streams": [],
         "batch": [],
