@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from qres_host.bench.measure import Row
 from qres_host.bench.ours import PLAIN
 from qres_host.bench.packets import STATELESS, PacketRow
 from qres_host.bench.results import (
     Results,
-    Row,
     best_peer,
     by_stream,
     geometric_mean,
@@ -71,7 +71,7 @@ def _batch(results: Results) -> Iterator[Goal]:
 
 
 def _distinct(rows: list[Row]) -> list[Row]:
-    """`rows` without those of `best` when it gave the same bits as `fast` everywhere: then it is no level of its own."""
+    """`rows` without those of `best` where it gave the bits of `fast` on all streams: then it is no level of its own."""
     best = by_stream(rows, BEST)
     return [row for row in rows if row["coder"] != BEST] if best and best == by_stream(rows, FAST) else rows
 
