@@ -316,7 +316,9 @@ def test_wide_integers_gaps_and_dates_come_back(tmp_path: Path) -> None:
     assert back["gap"].tolist() == [1, None, None, 4]
 
 
-@pytest.mark.parametrize("table", [{"x": np.zeros((2, 2))}, {"x": np.zeros(2), "y": np.zeros(3)}, {"x": np.array([1j])}])
+@pytest.mark.parametrize(
+    "table", [{"x": np.zeros((2, 2))}, {"x": np.zeros(2), "y": np.zeros(3)}, {"x": np.array([1j])}]
+)
 def test_what_is_no_table_is_refused(tmp_path: Path, table: Any) -> None:
     with pytest.raises(ValueError):
         archive.write(tmp_path / "x.qres", table)

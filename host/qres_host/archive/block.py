@@ -116,6 +116,11 @@ def encode(summary: Summary, chunks: Sequence[Chunk], level: str, time: int, los
         matrix += plan.lanes
         limit = loss.limits[i] // plan.step if loss and plan.step and i != time else 0
         limits += [limit] * len(plan.lanes)
+        if chunk.nudges is not None:
+            nudge = lanes.plan(chunk.nudges)
+            out += bytes((nudge.kind,)) + nudge.parameters
+            matrix += nudge.lanes
+            limits += [0] * len(nudge.lanes)
     wide = _lanes_a_matrix(summary.rows)
     for first in range(0, len(matrix), wide):
         part = np.ascontiguousarray(np.stack(matrix[first : first + wide], axis=1))
@@ -142,24 +147,23 @@ def decode(payload: bytes, columns: int) -> tuple[Summary, list[Chunk]]:
     rows = summary.rows
     if rows > ROWS_MAX or rows * columns > max(ROWS_MAX, columns):
         raise CodecError("more rows in a block than there can be")
-    chunks, plans = [], []
-    for _ in range(columns):
-        chunk, kind, numbers = _read_head(fields, rows)
-        chunks.append(chunk)
-        plans.append((kind, numbers))
-    count = sum(lanes.LANES[kind] for kind, _ in plans if kind >= 0)
-    decoded = _read_lanes(fields, rows, count)
+    heads = [_read_head(fields, rows) for _ in range(columns)]
+    decoded = iter(_read_lanes(fields, rows, sum(lanes.LANES[kind] for _, plans in heads for kind, _ in plans)))
     fields.end()
-    at = 0
-    for chunk, (kind, numbers) in zip(chunks, plans):
-        if kind >= 0:
-            chunk.integers = lanes.join(kind, numbers, decoded[at : at + lanes.LANES[kind]], rows)
-            at += lanes.LANES[kind]
-    return summary, chunks
+    for chunk, plans in heads:
+        joined = [
+            lanes.join(kind, numbers, [next(decoded) for _ in range(lanes.LANES[kind])], rows)
+            for kind, numbers in plans
+        ]
+        if plans:
+            chunk.integers = joined[0]
+        if len(plans) > 1:
+            chunk.nudges = joined[1]
+    return summary, [chunk for chunk, _ in heads]
 
 
-def _read_head(fields: Fields, rows: int) -> tuple[Chunk, int, tuple[int, ...]]:
-    """Return a chunk without its integers, its plan's kind (-1: none) and the plan's numbers."""
+def _read_head(fields: Fields, rows: int) -> tuple[Chunk, list[tuple[int, tuple[int, ...]]]]:
+    """Return a chunk without its integers, and the plans of these and of its nudges: kind and numbers."""
     byte = fields.byte()
     chunk, kind = Chunk(byte & 15, rows), byte >> 5
     read_parameters(chunk.form, fields, chunk)
@@ -177,8 +181,12 @@ def _read_head(fields: Fields, rows: int) -> tuple[Chunk, int, tuple[int, ...]]:
             chunk.floats(None)
         if kind:
             raise CodecError("no integers to store")
-        return chunk, -1, ()
-    return chunk, kind, lanes.unplan(kind, fields, rows)
+        return chunk, []
+    plans = [(kind, lanes.unplan(kind, fields, rows))]
+    if chunk.nudges is not None:
+        kind = fields.byte()
+        plans.append((kind, lanes.unplan(kind, fields, rows)))
+    return chunk, plans
 
 
 def _read_lanes(fields: Fields, rows: int, count: int) -> list[Array]:

@@ -25,7 +25,8 @@ NUMBER, CLOCK, BITS, TEXT = range(4)
 EXTRAS_MAX = 255
 SEPARATOR = 0xFF  # of the cells of a TEXT chunk: no UTF-8 text contains it
 _EXTRA_BYTES_MAX = 4096
-_COMMA, _NARROW, _TRIMMED = 0x20, 0x40, 0x80
+_MORE, _NARROW, _TRIMMED = 0x20, 0x40, 0x80
+_COMMA, _NUDGED = 1, 2
 
 
 @dataclass(slots=True)
@@ -33,7 +34,8 @@ class Chunk:
     """One column of one block. `integers` serve NUMBER and CLOCK; `blob` holds the cells of BITS and TEXT.
 
     `places` decimals, trailing zeros trimmed down to `least`; `comma` instead of a point; `narrow`: the number is the
-    float32 next to the decimal. `codes` (uint8, a row each, None for no extras): 0 or 1 + the index in `extras`.
+    float32 next to the decimal; `nudges` (None for none): steps from the nearest floating-point number to the true
+    one, as arithmetic leaves them. `codes` (uint8, a row each, None for no extras): 0 or 1 + the index in `extras`.
     """
 
     form: int
@@ -44,6 +46,7 @@ class Chunk:
     least: int = 0
     comma: bool = False
     narrow: bool = False
+    nudges: Array | None = None
     template: bytes = b""
     width: int = 8
     codes: Array | None = None
@@ -53,8 +56,9 @@ class Chunk:
         """Return what the form needs to know, as bytes."""
         if self.form == NUMBER:
             trimmed = self.least != self.places
-            flags = self.comma * _COMMA | self.narrow * _NARROW | trimmed * _TRIMMED
-            return bytes((self.places | flags, self.least) if trimmed else (self.places | flags,))
+            more = self.comma * _COMMA | (self.nudges is not None) * _NUDGED
+            flags = (more > 0) * _MORE | self.narrow * _NARROW | trimmed * _TRIMMED
+            return bytes((self.places | flags, *([more] if more else []), *([self.least] if trimmed else [])))
         if self.form == CLOCK:
             return string(self.template)
         return bytes((self.width,)) if self.form == BITS else b""
@@ -77,7 +81,8 @@ class Chunk:
             blob = shuffle(self.floats(None)[rows])
         codes = self.codes[rows] if self.codes is not None else None
         integers = self.integers[rows] if self.form in (NUMBER, CLOCK) else self.integers
-        return replace(self, rows=len(rows), integers=integers, blob=blob, codes=codes)
+        nudges = self.nudges[rows] if self.nudges is not None else None
+        return replace(self, rows=len(rows), integers=integers, nudges=nudges, blob=blob, codes=codes)
 
     def text_width(self) -> int:
         """Return how wide a cell's text may be."""
@@ -95,7 +100,7 @@ class Chunk:
             return Clock(self.template).render(self.integers)
         if self.form == TEXT:
             return glyphs_of(self.cells())
-        if self.form == NUMBER and not self.narrow:
+        if self.form == NUMBER and not self.narrow and self.nudges is None:
             return render(self.integers, self.places, self.least, 44 if self.comma else 46)
         return glyphs_of(cells_of([repr(number).encode() for number in self.floats(np.float64).tolist()]))
 
@@ -109,9 +114,11 @@ class Chunk:
         """Return NUMBER or BITS cells as floating-point numbers of type `kind`, extras not considered."""
         if self.form == BITS:
             return unshuffle(self.blob, self.rows, self.width)
-        if self.narrow:
-            return divide(self.integers, self.places, np.float32).astype(kind)
-        return divide(self.integers, self.places, kind)
+        found: Array = divide(self.integers, self.places, np.float32 if self.narrow else kind).astype(kind)
+        if self.nudges is not None:
+            bits = f"i{found.dtype.itemsize}"
+            found = (found.view(bits) + self.nudges.astype(bits)).view(found.dtype)
+        return found
 
     def cells(self) -> Cells:
         """Return the cells of a TEXT chunk."""
@@ -146,10 +153,12 @@ def read_parameters(form: int, fields: Fields, chunk: Chunk) -> None:
     if form == NUMBER:
         byte = fields.byte()
         chunk.places = chunk.least = byte & 0x1F
-        chunk.comma, chunk.narrow = bool(byte & _COMMA), bool(byte & _NARROW)
+        more = fields.byte() if byte & _MORE else 0
+        chunk.comma, chunk.narrow = bool(more & _COMMA), bool(byte & _NARROW)
+        chunk.nudges = np.zeros(0, np.int64) if more & _NUDGED else None
         if byte & _TRIMMED:
             chunk.least = fields.byte()
-        if chunk.places > PLACES_MAX or chunk.least > chunk.places:
+        if chunk.places > PLACES_MAX or chunk.least > chunk.places or more & ~(_COMMA | _NUDGED):
             raise CodecError("more decimals than there can be")
     elif form == CLOCK:
         chunk.template = fields.string(64)
@@ -184,6 +193,8 @@ def assign_extras(chunk: Chunk, bad: Array, texts: list[bytes]) -> bool:
     chunk.codes[bad] = [table[text] for text in texts]
     chunk.extras = list(table)
     chunk.integers = held(chunk.integers, bad)
+    if chunk.nudges is not None:
+        chunk.nudges = np.where(bad, 0, chunk.nudges)
     return True
 
 

@@ -22,7 +22,7 @@ _TYPED = 0x10
 _TYPES = ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8")
 _WIDE = 6  # types from here on are columns of a block, those before it are lanes themselves
 _PIECE = 1 << 16  # rows of a piece
-_TRIED = ("int16", "int32", "int16:2", "int32:2", "float32", "float64")
+_TRIED = ("int16", "int32", "int16:2", "int32:2", "int64", "float32", "float64")
 _PROBE = 1 << 14
 _NAMES = {
     f"{name}{8 * size}": _TYPES.index(f"{kind}{size}")
@@ -84,7 +84,7 @@ def _likely(data: bytes) -> str:
     if len(data) < 16:
         return "bytes"
     probe = data[:_PROBE]
-    best, size = "bytes", len(general.squeeze(probe, "best")[1])
+    best, size = "bytes", len(general.squeeze(probe, "fast")[1])
     for hint in _TRIED:
         shape = _hinted(hint)
         assert shape is not None

@@ -18,6 +18,7 @@ Array = npt.NDArray[Any]
 _PLACES_TRIED = 12
 _SAMPLE = 256
 _EXACT = float(1 << 53)
+_REACH = {2: 1, 4: 2, 8: 8}  # steps that arithmetic may be off, by the bytes of the type
 _GAPS = frozenset((b"", b"nan", b"na", b"n/a", b"null", b"none", b"nil", b"-", b"--", b"?"))
 
 
@@ -63,10 +64,10 @@ def _decimal(cells: Cells, rows: int, comma: bool) -> Chunk | None:
     parsed = parse(cells, 44 if comma else 46)
     values, good, places, least = scale(parsed)
     found = _settle(Chunk(NUMBER, rows, values, places=places, least=least, comma=comma), good, cells)
-    if found is not None and not comma and least != places and lanes.plan(found.integers).kind == lanes.SPLIT:
+    if found is not None and not comma and places and lanes.plan(found.integers).kind == lanes.SPLIT:
         # Digits without end are how floating point looks as text; as such it may be short again.
         floats = _floats(cells, rows)
-        return floats if floats is not None and floats.narrow else found
+        return floats if floats is not None and floats.form == NUMBER else found
     return found
 
 
@@ -82,7 +83,7 @@ def _floats(cells: Cells, rows: int) -> Chunk | None:
     if not good.any():
         return None
     chunk = from_floats(values, exact=good)
-    if chunk.form == NUMBER and not chunk.narrow:
+    if chunk.form == NUMBER and not chunk.narrow and chunk.nudges is None:
         return None  # then its text is no plain decimal
     chunk.codes, chunk.extras = None, []
     return _settle(chunk, good & _matches(chunk, values), cells)
@@ -90,6 +91,14 @@ def _floats(cells: Cells, rows: int) -> Chunk | None:
 
 def _matches(chunk: Chunk, values: Array) -> Array:
     return _same(chunk.floats(values.dtype), values)
+
+
+def _steps(chunk: Chunk, values: Array) -> Array:
+    """Return how many floating-point numbers lie between a chunk's and the true ones; huge across zero."""
+    bits = f"i{values.dtype.itemsize}"
+    found = chunk.floats(values.dtype).view(bits).astype(np.int64)
+    steps = values.view(bits).astype(np.int64) - found
+    return np.where((values.view(bits) ^ found.astype(bits)) < 0, _EXACT, steps).astype(np.int64)
 
 
 def _same(a: Array, b: Array) -> Array:
@@ -105,26 +114,30 @@ def from_floats(values: Array, exact: Array | None = None) -> Chunk:
     wanted = np.ones(rows, bool) if exact is None else exact
     probe = values[np.isfinite(values) & wanted]
     probe = probe[:: max(len(probe) // _SAMPLE, 1)]
-    for narrow in (False, True) if values.dtype.itemsize == 8 else (False,):
-        places = _places(probe, narrow)
+    narrows = (False, True) if values.dtype.itemsize == 8 else (False,)
+    for reach, narrow in [(0, narrow) for narrow in narrows] + [(_REACH[values.dtype.itemsize], n) for n in narrows]:
+        places = _places(probe, narrow, reach)
         if places is None:
             continue
         integers = _scaled(values, places, narrow)
         chunk = Chunk(NUMBER, rows, integers, places=places, least=min(places, 1), narrow=narrow)
+        if reach:
+            steps = _steps(chunk, values)
+            chunk.nudges = np.where(np.abs(steps) <= reach, steps, 0)
         bad = ~_matches(chunk, values) & wanted
         if assign_extras(chunk, bad, [value.tobytes() for value in values[bad].astype(values.dtype.newbyteorder("<"))]):
             return chunk
     return Chunk(BITS, rows, blob=shuffle(values), width=values.dtype.itemsize)
 
 
-def _places(probe: Array, narrow: bool) -> int | None:
-    """Return the fewest decimals that give nearly all of `probe` back, None when none do."""
+def _places(probe: Array, narrow: bool, reach: int) -> int | None:
+    """Return the fewest decimals that come within `reach` steps of nearly all of `probe`, None when none do."""
     if not len(probe):
         return 0
     for places in range(_PLACES_TRIED + 1):
         integers = _scaled(probe, places, narrow)
         chunk = Chunk(NUMBER, len(probe), integers, places=places, narrow=narrow)
-        if int(_matches(chunk, probe).sum()) * 16 >= len(probe) * 15:
+        if int((np.abs(_steps(chunk, probe)) <= reach).sum()) * 16 >= len(probe) * 15:
             return places
     return None
 

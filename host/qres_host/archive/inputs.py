@@ -101,8 +101,11 @@ def table(given: Input, wanted: str | None, level: str, watch: Watch | None = No
     try:
         source = _IMPORTERS[name](given.opener(watch), given.size, level)
     except NotThisFormat as error:
-        if sure:
+        if sure and (wanted or name == "csv"):
             raise broken(given, name, error) from error
+        if sure:
+            # A sound file of a coding that is not ours is still a good file.
+            print(f"qres: {given.name} is kept as bytes: {error}", file=sys.stderr)
         return None
     except QresError:
         if sure:

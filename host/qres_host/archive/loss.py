@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -49,6 +50,8 @@ class Limits:
             if chunk.form == BITS and limit and i != time:
                 chunk = quantise(chunk, float(limit), text)
                 lost = Fraction(51, 100)
+            if chunk.nudges is not None and limit and i != time:
+                chunk = replace(chunk, nudges=None)
             out.append(chunk)
             free = chunk.form == NUMBER and i != time
             steps.append(max(math.floor(limit * 10**chunk.places - lost), 0) if free else 0)
