@@ -9,14 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from qres.codec import CodecError
 
-from qres_host.blocks import columns, lattice
+from qres_host.blocks import columns, lattice, short
 from qres_host.blocks.varint import Reader
 
 ID: Final = 1
+SHORT_TRIED: Final = 512
+"""Blocks of at most so many rows may be shorter without tables."""
 
 
 def encode(x: NDArray[np.int32]) -> bytes:
-    """The block with its id; may be longer than raw, and then the caller prefers raw."""
+    """The block with its id, or that of a short block; may be longer than raw, and then the caller prefers raw."""
     channels = x.shape[1]
     indices = []
     marks = bytearray((channels + 7) // 8)
@@ -29,7 +31,8 @@ def encode(x: NDArray[np.int32]) -> bytes:
             packed.append(found.pack())
             v = found.apply(v)
         indices.append(v)
-    return bytes((ID,)) + bytes(marks) + b"".join(packed) + columns.encode(indices)
+    data = bytes((ID,)) + bytes(marks) + b"".join(packed) + columns.encode(indices)
+    return min(data, short.encode(x), key=len) if x.shape[0] <= SHORT_TRIED else data
 
 
 def decode(data: bytes, rows: int, channels: int) -> NDArray[np.int32]:

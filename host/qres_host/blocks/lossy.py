@@ -98,7 +98,7 @@ def _path(v: Ints, eps: int, middle: int, index: Ints) -> Ints:
 def _cheapest(v: Ints, eps: int, grid: int, costs: Ints) -> Ints:
     """Multiples of `grid`, by their indices, within `eps` of v, so that the steps between them cost least."""
     room = v.size * PATH_MAX
-    back: Any = np.empty(room, np.int64) if native.COMPILED else [0] * room
+    back: Any = np.empty(room, np.uint8) if native.COMPILED else bytearray(room)
     path: Any = np.empty(v.size, np.int64) if native.COMPILED else [0] * v.size
     near_loops.cheapest(ready(v), eps, grid, ready(costs), BIT, back, path)
     return np.asarray(path, np.int64)
