@@ -219,3 +219,13 @@ def test_floating_point_that_arithmetic_has_touched_is_small(kind: str, step: fl
     with archive.open(tmp_path / "x.qres") as found:
         assert found.read()["x"].tobytes() == values.tobytes()
     assert (tmp_path / "x.qres").stat().st_size < len(values) * 7.5 / 8
+
+
+def test_what_is_too_much_to_say_is_kept_as_bytes_or_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.csv").write_text(",".join("abcdefg" for _ in range(70_000)) + "\n")
+    assert cli.run(["compress", str(tmp_path / "x.csv"), str(tmp_path / "x.qres")]) == 1
+    assert "more columns" in capsys.readouterr().err
+    np.savez(tmp_path / "x.npz", a=np.zeros(100_000), b=np.random.default_rng(1).bytes(20 << 20))
+    assert np.load(through(tmp_path / "x.npz", "--level", "fast")).files == ["a", "b"]

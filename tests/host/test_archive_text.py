@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from qres_host.archive import csvtext, export, writer
 from qres_host.archive.archive import Archive
-from qres_host.archive.source import NotThisFormat
+from qres_host.archive.meta import NotThisFormat
 
 
 def stored(text: bytes, level: str = "fast") -> bytes:

@@ -15,12 +15,13 @@ from qres_host.archive.block import moments
 from qres_host.archive.chunk import BITS, CLOCK, NUMBER, TEXT, Chunk, number_of
 from qres_host.archive.clock import Clock
 from qres_host.archive.fields import Fields, string, varint
-from qres_host.archive.meta import NPY, NPZ, TABLE, Column, Meta
-from qres_host.archive.source import Batch, NotThisFormat, Source, block_rows, is_time_name
+from qres_host.archive.meta import COLUMNS_MAX, NPY, NPZ, TABLE, Column, Meta, NotThisFormat
+from qres_host.archive.source import Batch, Source, block_rows, is_time_name
 
 Array = npt.NDArray[Any]
 
 COLUMNS_WIDE = 4096  # an array with more columns than that is one long column
+_BESIDE_MAX = 1 << 23  # bytes of the arrays that are no columns
 _FORTRAN = 1
 _DIMENSIONS_MAX = 32
 
@@ -118,7 +119,11 @@ def source_npz(opener: Callable[[], BinaryIO], size: int, level: str) -> Source:
             ]
             details += b"\1" + string(values.dtype.str.encode()) + _shape(values)
         else:
+            if values.nbytes > _BESIDE_MAX:
+                raise NotThisFormat(f"array {name!r} is too large to stand beside the table")
             details += b"\0" + general.pack(_npy(values), "best")
+    if len(details) > _BESIDE_MAX or len(heads) > COLUMNS_MAX:
+        raise NotThisFormat("its arrays have too many different lengths for one table")
     time = 0 if heads and is_time_name(heads[0].name) else -1
     return Source(Meta(NPZ, heads, time, details=bytes(details)), _reader(columns, level), size)
 

@@ -20,6 +20,7 @@ from qres_host.blocks import lossy
 Array = npt.NDArray[Any]
 
 ROWS_MAX = 1 << 22  # what a reader accepts in one block, times columns
+TEXT_MAX = 1 << 28  # bytes of text in one block, all columns together
 TIMED, UNORDERED, OPEN_END, STORED = 1, 2, 4, 8
 _HAS_EXTRAS = 0x10
 _KEY_LIMIT = 2.0**62
@@ -147,7 +148,10 @@ def decode(payload: bytes, columns: int) -> tuple[Summary, list[Chunk]]:
     rows = summary.rows
     if rows > ROWS_MAX or rows * columns > max(ROWS_MAX, columns):
         raise CodecError("more rows in a block than there can be")
-    heads = [_read_head(fields, rows) for _ in range(columns)]
+    heads, room = [], TEXT_MAX
+    for _ in range(columns):
+        heads.append(_read_head(fields, rows, room))
+        room -= len(heads[-1][0].blob)
     decoded = iter(_read_lanes(fields, rows, sum(lanes.LANES[kind] for _, plans in heads for kind, _ in plans)))
     fields.end()
     for chunk, plans in heads:
@@ -162,7 +166,7 @@ def decode(payload: bytes, columns: int) -> tuple[Summary, list[Chunk]]:
     return summary, [chunk for chunk, _ in heads]
 
 
-def _read_head(fields: Fields, rows: int) -> tuple[Chunk, list[tuple[int, tuple[int, ...]]]]:
+def _read_head(fields: Fields, rows: int, room: int) -> tuple[Chunk, list[tuple[int, tuple[int, ...]]]]:
     """Return a chunk without its integers, and the plans of these and of its nudges: kind and numbers."""
     byte = fields.byte()
     chunk, kind = Chunk(byte & 15, rows), byte >> 5
@@ -174,7 +178,7 @@ def _read_head(fields: Fields, rows: int) -> tuple[Chunk, list[tuple[int, tuple[
             raise CodecError("codes do not match rows")
         chunk.codes = codes
     if chunk.form not in (NUMBER, CLOCK):
-        chunk.blob = general.unpack(fields)
+        chunk.blob = general.unpack(fields, room)
         if chunk.form == TEXT:
             chunk.cells()
         elif chunk.form == BITS:

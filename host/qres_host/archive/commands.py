@@ -23,8 +23,8 @@ from qres_host import archive
 from qres_host.archive import export, inputs, writer
 from qres_host.archive.archive import Archive
 from qres_host.archive.inputs import Input
-from qres_host.archive.meta import BYTES, MODES
-from qres_host.archive.source import NotThisFormat, Source
+from qres_host.archive.meta import BYTES, MODES, NotThisFormat
+from qres_host.archive.source import Source
 from qres_host.errors import OK, PARTIAL, USAGE, QresError
 
 Told = Callable[[int], None]

@@ -17,8 +17,8 @@ from qres_host.archive.block import OPEN_END
 from qres_host.archive.chunk import SEPARATOR, Chunk
 from qres_host.archive.clock import templates
 from qres_host.archive.glyphs import Cells, lines
-from qres_host.archive.meta import CSV, Column, Meta, unique_names
-from qres_host.archive.source import Batch, NotThisFormat, Source, block_rows, is_time_name
+from qres_host.archive.meta import CSV, Column, Meta, NotThisFormat, unique_names
+from qres_host.archive.source import Batch, Source, block_rows, is_time_name
 
 Array = npt.NDArray[Any]
 

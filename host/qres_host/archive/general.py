@@ -72,7 +72,9 @@ def expand(method: int, body: bytes, length: int) -> bytes:
 
 
 def pack(data: bytes, level: str) -> bytes:
-    """Return `data` (at most RAW_MAX bytes) as a packed string."""
+    """Return `data` as a packed string; ValueError beyond RAW_MAX bytes."""
+    if len(data) > RAW_MAX:
+        raise ValueError("more than 64 MB of text in one block")
     method, body = squeeze(data, level)
     head = bytes((method,)) + varint(len(data))
     return head + (varint(len(body)) if method else b"") + body

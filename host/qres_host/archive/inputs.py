@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from qres_host.archive import arrays, csvtext, parquet, sound
-from qres_host.archive.source import NotThisFormat, Source
+from qres_host.archive.meta import NotThisFormat
+from qres_host.archive.source import Source
 from qres_host.errors import USAGE, QresError
 
 FORMATS = ("csv", "npy", "npz", "parquet", "wav", "bytes")

@@ -15,6 +15,12 @@ ORIGINS = ("bytes", "csv", "npy", "npz", "parquet", "wav", "table")
 MODES = ("exact", "bounded", "silent")
 META_MAX = 1 << 24
 COLUMNS_MAX = 1 << 16
+
+
+class NotThisFormat(Exception):
+    """A file is not what its name or its first bytes promise; the message says where and why."""
+
+
 _KIND = re.compile(r"[<>|=]([bui][1248]|f[248]|[mM]8(\[\d{0,4}[A-Za-z]{1,2}\])?)$")
 _UNIT = re.compile(r"(?:\(([^()]*)\)|\[([^\[\]]*)\])\s*$")
 
@@ -48,7 +54,7 @@ class Meta:
     details: bytes = b""
 
     def pack(self) -> bytes:
-        """Return the metadata as bytes."""
+        """Return the metadata as bytes. Raises NotThisFormat when no archive can say so much about itself."""
         out = bytearray((self.origin | self.mode << 4,))
         if self.mode:
             out += string(self.tolerance.encode())
@@ -57,6 +63,8 @@ class Meta:
             for column in self.columns:
                 out += string(column.name.encode()) + string(column.unit.encode()) + string(column.kind.encode())
         out += self.details
+        if len(self.columns) > COLUMNS_MAX or len(out) > META_MAX:
+            raise NotThisFormat("it has more columns, or more beside them, than an archive holds")
         return general.pack(bytes(out), "fast")
 
 

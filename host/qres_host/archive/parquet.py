@@ -11,8 +11,8 @@ import numpy as np
 
 from qres_host.archive import fit
 from qres_host.archive.chunk import Chunk
-from qres_host.archive.meta import PARQUET, Column, Meta
-from qres_host.archive.source import Batch, NotThisFormat, Source, block_rows, is_time_name
+from qres_host.archive.meta import PARQUET, Column, Meta, NotThisFormat
+from qres_host.archive.source import Batch, Source, block_rows, is_time_name
 from qres_host.errors import QresError
 
 

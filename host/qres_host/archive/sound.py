@@ -16,8 +16,8 @@ from qres.codec import CodecError
 from qres_host.archive import general
 from qres_host.archive.chunk import NUMBER, Chunk
 from qres_host.archive.fields import Fields, varint
-from qres_host.archive.meta import WAV, Column, Meta
-from qres_host.archive.source import Batch, NotThisFormat, Source, block_rows
+from qres_host.archive.meta import WAV, Column, Meta, NotThisFormat
+from qres_host.archive.source import Batch, Source, block_rows
 
 Array = npt.NDArray[Any]
 

@@ -16,10 +16,6 @@ _ROWS = {"fast": 1 << 16, "best": 1 << 17}
 _DATES = ("time", "timestamp", "date", "datetime", "epoch", "ts", "t", "date time", "unix", "utc", "when")
 
 
-class NotThisFormat(Exception):
-    """A file is not what its name or its first bytes promise; the message says where and why."""
-
-
 class Source(NamedTuple):
     """A table to be stored. `read` begins anew at every call; `size` is that of the input in bytes."""
 
