@@ -10,7 +10,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from qres_host.bench import bounded, jit, measure, ours, packets, packets_ours, packets_peers, seed, segments, streams
+from qres_host.bench import (
+    bounded,
+    jit,
+    measure,
+    ours,
+    packets,
+    packets_ours,
+    packets_peers,
+    process,
+    seed,
+    segments,
+    streams,
+)
 from qres_host.bench import coder as coders
 from qres_host.bench.peers import flac, general, pco, peers, rice, xor
 from qres_host.errors import QresError
@@ -190,6 +202,12 @@ def test_a_process_that_breaks_off_is_an_error_of_its_rows() -> None:
     breaking = coders.Coder("x", (coders.Form("x", crash, lambda data, shape: np.zeros(shape, np.int32)),))
     rows = list(measure.run(breaking, [streams.Stream(n, np.zeros((9, 1), np.int32)) for n in "ab"], 0.1))
     assert [row["stream"] for row in rows] == ["a", "b"] and all("ended" in row["error"] for row in rows)
+
+
+def test_coders_run_on_one_core() -> None:
+    if not hasattr(os, "sched_getaffinity"):
+        pytest.skip("this system cannot bind a process to a core")
+    assert list(process.apart(lambda: iter([len(os.sched_getaffinity(0))]))) == [1]
 
 
 def test_a_measured_row_is_whole() -> None:

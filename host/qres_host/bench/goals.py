@@ -71,7 +71,7 @@ def _batch(results: Results) -> Iterator[Goal]:
 
 
 def _distinct(rows: list[Row]) -> list[Row]:
-    """`rows` without those of `best` where it gave the bits of `fast` on all streams: then it is no level of its own."""
+    """`rows` without those of `best` where it gave the bits of `fast` on all streams: then it is no other level."""
     best = by_stream(rows, BEST)
     return [row for row in rows if row["coder"] != BEST] if best and best == by_stream(rows, FAST) else rows
 

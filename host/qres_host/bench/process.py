@@ -18,7 +18,7 @@ class Ended(Exception):
 
 
 def apart(work: Callable[[], Iterator[T]], numba: bool = True) -> Iterator[T]:
-    """Yield what `work()` yields in a forked process, as it comes; without Numba there unless `numba`.
+    """Yield what `work()` yields in a forked process on one core, as it comes; without Numba there unless `numba`.
 
     `work` must catch its own exceptions; raises Ended when the process breaks off.
     """
@@ -48,6 +48,8 @@ def _child(
     pipe: multiprocessing.connection.Connection[tuple[bool, T | None], None],
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends this process through its parent
+    if hasattr(os, "sched_setaffinity"):  # one core for every coder, whatever threads its libraries start
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     if not numba:
         sys.modules["numba"] = None  # type: ignore[assignment]  # importing it fails, as where it is not installed
     for item in work():
