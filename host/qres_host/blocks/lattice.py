@@ -23,10 +23,11 @@ RANGE_MAX: Final = 1 << 22
 """Above this range a column's distinct values are sorted, not marked."""
 DENSITY_MAX: Final = 0.6
 """Share of the integers in range that may occur."""
+DISTINCT_MAX: Final = 0.95
+"""Share of the values looked at first that may be distinct."""
 REPEATS_MIN: Final = 2
 """A list of values pays if each occurs more often than this on average."""
 LISTED_MAX: Final = 1 << 16
-STEP_MAX: Final = 1 << 52
 
 GRID_BITS: Final = 80
 """About what a lattice without a list costs."""
@@ -104,14 +105,15 @@ def find(column: Ints) -> Lattice | None:
     """The lattice of a column (int64 within 32 bits) if it is worth its bytes; None for most columns."""
     if column.size < 2:
         return None
-    some = np.unique(column[:: max(1, column.size // SAMPLE)])
+    taken = column[:: max(1, column.size // SAMPLE)]
+    some = np.unique(taken)
     if some.size < 2:
         return None
     step = int(np.gcd.reduce(some[1:] - some[0]))
     if step > 1 and not np.any((column - some[0]) % step):
         low = int(column.min())
         return Lattice(low, step, 0, np.zeros(0, np.int64))
-    if some.size > DENSITY_MAX * min(int(some[-1] - some[0]), SAMPLE * REPEATS_MIN):
+    if some.size > min(DENSITY_MAX * int(some[-1] - some[0]), DISTINCT_MAX * taken.size):
         return None
     values = _distinct(column)
     if values.size > min(column.size // REPEATS_MIN, LISTED_MAX, DENSITY_MAX * int(values[-1] - values[0])):
