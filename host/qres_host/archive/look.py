@@ -35,7 +35,6 @@ def describe(found: Archive) -> dict[str, Any]:
         "version": VERSION,
         "origin": found.origin,
         "mode": MODES[found.meta.mode],
-        "limit": found.meta.tolerance,
         "rows": found.rows,
         "blocks": len(found.container.entries),
         "bytes": found.container.size,
@@ -46,9 +45,21 @@ def describe(found: Archive) -> dict[str, Any]:
         return about
     first = next(found.chunks(rows=slice(0, 1 << 17)), None)
     chunks = first[1] if first else []
+    limits = found.meta.tolerance.split()
+    limits = limits if len(limits) == len(found.columns) else [found.meta.tolerance] * len(found.columns)
     about["columns"] = [
-        {"name": c.name, "unit": c.unit, "type": c.kind or _type_of(chunk), "decimals": chunk.places}
-        for c, chunk in zip(found.columns, chunks or [Chunk(NUMBER, 0)] * len(found.columns))
+        {
+            "name": c.name,
+            "unit": c.unit,
+            "type": c.kind or _type_of(chunk),
+            "decimals": chunk.places,
+            "limit": ""
+            if i == found.meta.time
+            else limits[i]
+            if len(limits) == len(found.columns)
+            else found.meta.tolerance,
+        }
+        for i, (c, chunk) in enumerate(zip(found.columns, chunks or [Chunk(NUMBER, 0)] * len(found.columns)))
     ]
     if found.meta.time >= 0 and chunks:
         about["time"] = _times(found, chunks[found.meta.time])
@@ -88,8 +99,7 @@ def _cell(chunk: Chunk, row: int) -> str:
 def text_lines(path: str, about: dict[str, Any]) -> Iterator[str]:
     """Yield a description as lines for people."""
     unit = "bytes" if about["origin"] == "bytes" else "rows"
-    limit = f", limit {about['limit']}" if about["limit"] else ""
-    yield f"archive   {path}, format {about['version']}, from {about['origin']}, {about['mode']}{limit}"
+    yield f"archive   {path}, format {about['version']}, from {about['origin']}, {about['mode']}"
     yield f"{unit:<9} {about['rows']:,} in {about['blocks']:,} block{'s' * (about['blocks'] != 1)}"
     yield f"size      {about['bytes']:,} bytes"
     if "time" in about:
@@ -103,13 +113,15 @@ def text_lines(path: str, about: dict[str, Any]) -> Iterator[str]:
     columns = about.get("columns", [])
     if not columns:
         return
-    rows = [("column", "type", "decimals", "unit")]
-    rows += [(c["name"], c["type"], str(c["decimals"]) if c["decimals"] else "", c["unit"]) for c in columns[:_SHOWN]]
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    lossy = about["mode"] != "exact"
+    rows = [("column", "type", "decimals", "limit" if lossy else "", "unit")]
+    rows += [(c["name"], c["type"], str(c["decimals"] or ""), c["limit"], c["unit"]) for c in columns[:_SHOWN]]
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
     yield ""
-    for row in rows:
-        name, kind, places, of = row
-        yield f"{name:<{widths[0]}}  {kind:<{widths[1]}}  {places:>{widths[2]}}  {of}".rstrip()
+    for name, kind, places, limit, of in rows:
+        cells = [f"{name:<{widths[0]}}", f"{kind:<{widths[1]}}", f"{places:>{widths[2]}}"]
+        cells += [f"{limit:>{widths[3]}}"] * lossy
+        yield "  ".join([*cells, of]).rstrip()
     if len(columns) > _SHOWN:
         yield f"and {len(columns) - _SHOWN:,} more"
 

@@ -63,7 +63,10 @@ def of(meta: Meta) -> Limits | None:
     if not meta.mode:
         return None
     try:
-        return Limits(MODES[meta.mode], [Fraction(part) for part in meta.tolerance.split()])
+        limits = [Fraction(part) for part in meta.tolerance.split()]
+        if len(limits) not in (1, len(meta.columns)):
+            raise ValueError
+        return Limits(MODES[meta.mode], limits)
     except (ValueError, ZeroDivisionError):
         raise CodecError("unknown limits of a mode") from None
 
@@ -107,4 +110,5 @@ def share_of_range(batches: Iterable[Batch], columns: int, percent: Fraction) ->
                 if len(known):
                     low[i], high[i] = min(low[i], known.min()), max(high[i], known.max())
     spans = np.where(high > low, high - low, 0.0)
-    return [Fraction(repr(float(span))) * percent / 100 for span in spans]
+    # Twelve digits: the range of decimals without what subtracting them has left behind.
+    return [Fraction(f"{span:.12g}") * percent / 100 for span in spans.tolist()]
