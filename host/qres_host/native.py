@@ -12,6 +12,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -29,14 +30,26 @@ COMPILED = numba is not None
 
 
 def jit(function: Function) -> Function:
-    """A loop, compiled once and kept on disk where there is a place for it; without Numba, the function itself."""
+    """A loop, compiled once and kept on disk where there is a place for it; without Numba, the function itself.
+
+    The code on disk holds the code of what the loop calls, and Numba knows only of the loop's own file: so its name
+    there tells the contents of all files of its folder.
+    """
     if numba is None:
         return function
+    function.__qualname__ += "_" + _folder_version(Path(function.__code__.co_filename).parent)
     try:
         compiled: Function = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:  # no folder that can be written
         compiled = numba.njit(nogil=True, error_model="numpy")(function)
     return compiled
+
+
+@functools.cache
+def _folder_version(folder: Path) -> str:
+    """A short name of all that the Python files of a folder say."""
+    files = sorted(folder.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 @functools.cache
@@ -58,25 +71,11 @@ def load(name: str) -> ModuleType:
     module = ModuleType(f"{__name__}.{name}")
     module.__file__ = str(path)
     vars(module)["_int64"] = numba.int64
-    vars(module)["_jit"] = functools.partial(_jit, "_".join(_version(owner) for owner, _ in sorted(foreign.values())))
+    vars(module)["_jit"] = jit
     sys.modules[module.__name__] = module  # where Numba looks for it when it reads code from the disk
     exec(compile(tree, str(path), "exec"), vars(module))
     vars(module).update({own: getattr(load(owner), there) for own, (owner, there) in foreign.items()})
     return module
-
-
-def _jit(callees: str, function: Function) -> Function:
-    """`jit`, where the code on disk holds the code of `callees` too: Numba knows only of the caller's file and name."""
-    if callees:
-        function.__qualname__ += "_" + callees
-    return jit(function)
-
-
-def _version(name: str) -> str:
-    """Tells apart the contents of qres.<name> and of all modules whose kernels it calls."""
-    text = source_path(name).read_bytes()
-    owners = sorted({owner for owner, _ in foreign_kernels(ast.parse(text)).values()})
-    return hashlib.sha256(text + "".join(map(_version, owners)).encode()).hexdigest()[:12]
 
 
 class _Widening(ast.NodeTransformer):

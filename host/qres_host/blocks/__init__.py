@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from qres.codec import CodecError
 
-from qres_host.blocks import fast, short
+from qres_host.blocks import best, fast, short
 
 RAW: Final = 0
 """Coder id: columns one after the other, little-endian int32."""
@@ -34,6 +34,8 @@ def encode(x: Matrix, level: str = "best") -> bytes:
     if x.size == 0:
         return bytes((RAW,))
     data = short.encode(x) if x.shape[0] <= short.ROWS_MAX else fast.encode(x)
+    if level == "best":
+        data = min(data, best.encode(x), key=len)
     if len(data) > 1 + 4 * x.size:
         return bytes((RAW,)) + np.ascontiguousarray(x.T, dtype="<i4").tobytes()
     return data
@@ -55,6 +57,8 @@ def decode(data: bytes, rows: int, channels: int) -> Matrix:
         raise CodecError("no block")
     if coder == fast.ID:
         return fast.decode(data, rows, channels)
+    if coder == best.ID:
+        return best.decode(data, rows, channels)
     if coder == short.ID:
         return short.decode(data, rows, channels)
     raise CodecError("unknown coder")

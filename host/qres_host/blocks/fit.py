@@ -11,9 +11,9 @@ from qres_host.blocks.tokens import cost
 ORDERS: Final = ((2, 4, 8), (16, 32))
 WORTHWHILE: Final = 0.995
 """Share of the bits from which more taps are not tried."""
-ROUNDS: Final = 3
+ROUNDS: Final = 2
 PIECES: Final = 8
-PIECE_ROWS: Final = 384
+PIECE_ROWS: Final = 256
 LEAD: Final = ORDER_MAX + 2
 """Rows before a stretch, which its first rows are predicted from and differenced with."""
 TAP_BITS: Final = 16

@@ -1,8 +1,8 @@
 """Least-squares lattice ("ladder") filters in whole numbers: recursive least squares at a cost linear in the order.
 
-A-posteriori error feedback form (S. Haykin, Adaptive Filter Theory, 5th ed., chapter 16).  Three filters of different
-memory run side by side on a channel's deltas; the partial sums of one filter are the predictions of every lower order,
-so five predictions come out.  Every product stays below 2^63, whatever the input.
+A-posteriori error feedback form (S. Haykin, Adaptive Filter Theory, 5th ed., chapter 16).  Two filters, of
+short and of long memory, run on a channel's deltas; the partial sums of a filter are the predictions of every lower
+order, so four predictions come out.  Every product stays below 2^63, whatever the input.
 
 Units: a signal is a delta in 1/16 LSB, scaled to at most 2^24; coefficients Q20; energies are sums of squares / 16.
 """
@@ -14,11 +14,10 @@ from typing import Any, Final
 from qres_host.blocks.tables import RECIPROCALS_AT
 from qres_host.native import jit
 
-STAGES: Final = 52
+STAGES: Final = 36
 FIELDS: Final = 7
 STATE: Final = STAGES * FIELDS
 """Whole numbers of state a channel: forward and backward coefficients and energies, errors, exponents of energies."""
-PREDICTIONS: Final = 5
 _KF: Final = 0
 _KB: Final = STAGES
 _F: Final = 2 * STAGES
@@ -40,33 +39,28 @@ def start(channels: int) -> list[int]:
 
 @jit
 def predict(state: Any, at: int, out: Any, to: int) -> None:
-    """Write the five predictions of the next delta to out[to..]: orders 2 and 12, 8 and 16, 24."""
+    """Write the four predictions of the next delta to out[to..]: orders 2 and 12 of the short memory, 12 and 24."""
     total = 0
-    for m in range(0, 2):
+    for m in range(2):
         total += (state[at + _KF + m] * state[at + _ERROR + m]) >> 20
     out[to] = total
     for m in range(2, 12):
         total += (state[at + _KF + m] * state[at + _ERROR + m]) >> 20
     out[to + 1] = total
     total = 0
-    for m in range(12, 20):
+    for m in range(12, 24):
         total += (state[at + _KF + m] * state[at + _ERROR + m]) >> 20
     out[to + 2] = total
-    for m in range(20, 28):
+    for m in range(24, 36):
         total += (state[at + _KF + m] * state[at + _ERROR + m]) >> 20
     out[to + 3] = total
-    total = 0
-    for m in range(28, 52):
-        total += (state[at + _KF + m] * state[at + _ERROR + m]) >> 20
-    out[to + 4] = total
 
 
 @jit
 def update(state: Any, at: int, tables: Any, delta: int) -> None:
     """Take the delta that came."""
     _update(state, at, tables, delta, 12, 6)
-    _update(state, at + 12, tables, delta, 16, 8)
-    _update(state, at + 28, tables, delta, 24, 10)
+    _update(state, at + 12, tables, delta, 24, 9)
 
 
 @jit
@@ -81,8 +75,7 @@ def _update(state: Any, at: int, tables: Any, delta: int, stages: int, memory: i
         gb = (likelihood * old) >> 16
         gf = (likelihood * forward) >> 16
         energy = state[m + _B]
-        energy += ((gb * old) >> 4) - (energy >> memory)
-        energy = max(energy, 256)
+        energy = max(energy + ((gb * old) >> 4) - (energy >> memory), 256)
         state[m + _B] = energy
         e = state[m + _EB]
         while energy >> e > 511:
@@ -92,8 +85,7 @@ def _update(state: Any, at: int, tables: Any, delta: int, stages: int, memory: i
         state[m + _EB] = e
         gain_b = (gb * tables[RECIPROCALS_AT - 256 + (energy >> e)]) >> e  # Q24 of gb / energy
         energy = state[m + _F]
-        energy += ((gf * forward) >> 4) - (energy >> memory)
-        energy = max(energy, 256)
+        energy = max(energy + ((gf * forward) >> 4) - (energy >> memory), 256)
         state[m + _F] = energy
         e = state[m + _EF]
         while energy >> e > 511:

@@ -8,25 +8,23 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from qres_host.blocks.mixer import NODE_BITS, NODE_DOWN, NODE_SIGN, NODE_SPLIT, NODE_UP, NODE_ZERO, code_bit, decide
+from qres_host.blocks.mixer import NODE_BITS, NODE_DOWN, NODE_SIGN, NODE_SPLIT, NODE_UP, NODE_ZERO, code_raw, decide
 from qres_host.blocks.tables import LOGITS, SQUASH_AT
 from qres_host.native import jit
 
 CLASSES: Final = 33  # magnitudes 2^k to 2^(k+1) - 1, k below this
-_MODELLED: Final = 8  # bits below the leading one that are predicted where exact values repeat
-_MODELLED_CENTRED: Final = 3  # the same where residuals are taken from a prediction
+_MODELLED: Final = 5  # bits below the leading one that are predicted where exact values repeat
+_MODELLED_CENTRED: Final = 2  # the same where residuals are taken from a prediction
 _PATH_UP: Final = 1 << 12
 _PATH_DOWN: Final = 1 << 13
 
-# What `code_residual` is told, in its array `ask`.
-MEAN: Final = 0  # where the distributions lie
-FAST: Final = 1  # reciprocals of their scales
-SLOW: Final = 2
-SCALE_SET: Final = 3
-SIGN_SET: Final = 4
-CENTRED: Final = 5
-EXPECTED: Final = 6  # the magnitude class to ask for first, 0 for none
-ASK: Final = 8
+# What `code_residual` is told, in the scratch of a value.
+MEAN: Final = 8  # where the distributions lie
+FAST: Final = 9  # reciprocals of their scales
+SLOW: Final = 10
+SET: Final = 11  # of the mixer's weights
+CENTRED: Final = 12
+EXPECTED: Final = 13  # the magnitude class to ask for first, 0 for none
 
 
 @jit
@@ -67,36 +65,33 @@ def _chance(yes: int, no: int) -> int:
 
 
 @jit
-def code_residual(coder: Any, data: Any, tables: Any, model: Any, work: Any, ask: Any, residual: int) -> int:
+def code_residual(coder: Any, data: Any, tables: Any, model: Any, work: Any, residual: int) -> int:
     """Code `residual`, within +-(2^33 - 1), or read one; return it."""
-    mean, fast, slow = ask[MEAN], ask[FAST], ask[SLOW]
+    mean, fast, slow = work[MEAN], work[FAST], work[SLOW]
     a0, a1 = _below(tables, -8, mean, fast), _below(tables, 8, mean, fast)
     b0, b1 = _below(tables, -8, mean, slow), _below(tables, 8, mean, slow)
     first = min(max(a1 - a0, 64), 65472)
     second = min(max(b1 - b0, 64), 65472)
-    sets = ask[SCALE_SET]
-    signs = ask[SIGN_SET]
+    sets = work[SET]
     zero = 1 if residual == 0 else 0
-    if decide(coder, data, tables, model, work, zero, NODE_ZERO, 0, first, second, sets, signs):
+    if decide(coder, data, tables, model, work, zero, NODE_ZERO, 0, first, second, sets):
         return 0
     negative = 1 if residual < 0 else 0
     first = _chance(a0, 65536 - a1)
     second = _chance(b0, 65536 - b1)
-    negative = decide(coder, data, tables, model, work, negative, NODE_SIGN, 1, first, second, sets, signs)
+    negative = decide(coder, data, tables, model, work, negative, NODE_SIGN, 1, first, second, sets)
     magnitude = -residual if residual < 0 else residual
-    k = _code_class(coder, data, tables, model, work, ask, negative, bits_of(magnitude) - 1)
-    magnitude = _code_bits(coder, data, tables, model, work, ask, negative, k, magnitude)
+    k = _code_class(coder, data, tables, model, work, negative, bits_of(magnitude) - 1)
+    magnitude = _code_bits(coder, data, tables, model, work, negative, k, magnitude)
     return -magnitude if negative else magnitude
 
 
 @jit
-def _code_class(
-    coder: Any, data: Any, tables: Any, model: Any, work: Any, ask: Any, negative: int, wanted: int
-) -> int:
+def _code_class(coder: Any, data: Any, tables: Any, model: Any, work: Any, negative: int, wanted: int) -> int:
     """The magnitude class: above or below the expected one, then one class after the other."""
-    mean, fast, slow, sets, signs = ask[MEAN], ask[FAST], ask[SLOW], ask[SCALE_SET], ask[SIGN_SET]
-    expected = ask[EXPECTED]
-    k = expected
+    mean, fast, slow, sets = work[MEAN], work[FAST], work[SLOW], work[SET]
+    expected = work[EXPECTED]
+    k: int = expected
     up = 1
     edge = (16 << k) - 8
     a = _beyond(tables, edge, mean, fast, negative)
@@ -106,7 +101,7 @@ def _code_class(
         second = _chance(b, _beyond(tables, 8, mean, slow, negative) - b)
         up = 1 if wanted >= expected else 0
         path = 2 + 40 * expected + negative * 20
-        up = decide(coder, data, tables, model, work, up, NODE_SPLIT, path, first, second, sets, signs)
+        up = decide(coder, data, tables, model, work, up, NODE_SPLIT, path, first, second, sets)
     if up:
         while k < CLASSES - 1:
             edge = (32 << k) - 8
@@ -115,9 +110,7 @@ def _code_class(
             node = NODE_UP + min(k - expected, 7)
             path = _PATH_UP + 3 + k + negative * 40
             it = 1 if wanted == k else 0
-            if decide(
-                coder, data, tables, model, work, it, node, path, _chance(a - a1, a1), _chance(b - b1, b1), sets, signs
-            ):
+            if decide(coder, data, tables, model, work, it, node, path, _chance(a - a1, a1), _chance(b - b1, b1), sets):
                 return k
             a = a1
             b = b1
@@ -137,7 +130,7 @@ def _code_class(
         first = _chance(a - a1, a_all - a)
         second = _chance(b - b1, b_all - b)
         it = 1 if wanted == k else 0
-        if decide(coder, data, tables, model, work, it, node, path, first, second, sets, signs):
+        if decide(coder, data, tables, model, work, it, node, path, first, second, sets):
             return k
         a1 = a
         b1 = b
@@ -146,33 +139,24 @@ def _code_class(
 
 
 @jit
-def _code_bits(
-    coder: Any, data: Any, tables: Any, model: Any, work: Any, ask: Any, negative: int, k: int, magnitude: int
-) -> int:
+def _code_bits(coder: Any, data: Any, tables: Any, model: Any, work: Any, negative: int, k: int, magnitude: int) -> int:
     """The bits of a magnitude of class k below its leading one; those far below are as they are."""
-    mean, fast, slow, sets, signs = ask[MEAN], ask[FAST], ask[SLOW], ask[SCALE_SET], ask[SIGN_SET]
-    raw_below = k - (_MODELLED_CENTRED if ask[CENTRED] else _MODELLED)
+    mean, fast, slow, sets = work[MEAN], work[FAST], work[SLOW], work[SET]
+    raw = max(k - (_MODELLED_CENTRED if work[CENTRED] else _MODELLED), 0)
     value = 1
     b = k - 1
-    while b >= 0:
+    while b >= raw:
         bit = (magnitude >> b) & 1
-        if b < raw_below:
-            bit = code_bit(coder, data, bit, 32768)
-        else:
-            low = ((value << (b + 1)) << 4) - 8
-            half = low + (16 << b)
-            top = half + (16 << b)
-            a = _beyond(tables, half, mean, fast, negative)
-            first = _chance(
-                a - _beyond(tables, top, mean, fast, negative), _beyond(tables, low, mean, fast, negative) - a
-            )
-            a = _beyond(tables, half, mean, slow, negative)
-            second = _chance(
-                a - _beyond(tables, top, mean, slow, negative), _beyond(tables, low, mean, slow, negative) - a
-            )
-            node = NODE_BITS + 2 * min(k, 20) + (0 if b == k - 1 else 1)
-            path = 100 + (value << 5) + b + (negative << 28)
-            bit = decide(coder, data, tables, model, work, bit, node, path, first, second, sets, signs)
+        low = ((value << (b + 1)) << 4) - 8
+        half = low + (16 << b)
+        top = half + (16 << b)
+        a = _beyond(tables, half, mean, fast, negative)
+        first = _chance(a - _beyond(tables, top, mean, fast, negative), _beyond(tables, low, mean, fast, negative) - a)
+        a = _beyond(tables, half, mean, slow, negative)
+        second = _chance(a - _beyond(tables, top, mean, slow, negative), _beyond(tables, low, mean, slow, negative) - a)
+        node = NODE_BITS + 2 * min(k, 20) + (0 if b == k - 1 else 1)
+        path = 100 + (value << 5) + b + (negative << 28)
+        bit = decide(coder, data, tables, model, work, bit, node, path, first, second, sets)
         value = (value << 1) | bit
         b -= 1
-    return value
+    return (value << raw) | code_raw(coder, data, magnitude, raw)

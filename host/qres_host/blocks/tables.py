@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
+from qres.fixed import log2_q12
+
 PROBABILITY_MAX: Final = 65520  # of 65536; the logistic function is cut there
 LOGITS: Final = 4096  # entries: logits -2048 to 2047, 1/256 nat each
 RATES: Final = 64
@@ -12,12 +14,14 @@ SQUASH_AT: Final = 0  # where each table begins in `mixer_tables`
 STRETCH_AT: Final = LOGITS
 RATES_AT: Final = 2 * LOGITS
 RECIPROCALS_AT: Final = 2 * LOGITS + RATES
+COSTS_AT: Final = RECIPROCALS_AT + 256
 _Q: Final = 64  # fraction bits while the tables are made
 
 
 @lru_cache(maxsize=1)
 def mixer_tables() -> tuple[int, ...]:
-    """Return all tables in one: squash (Q16 of a logit), stretch (logit of a Q16 >> 4), rates (Q16), reciprocals.
+    """Return all tables in one: squash (Q16 of a logit), stretch (logit of a Q16 >> 4), rates (Q16), reciprocals
+    (2^24 over 256 to 511), costs (bits Q12 of an event whose chance is Q16 >> 4).
 
     Whole-number arithmetic throughout, so that every machine makes the same tables.
     """
@@ -37,10 +41,10 @@ def mixer_tables() -> tuple[int, ...]:
         while at < LOGITS - 1 and squash[at] < 16 * i + 8:
             at += 1
         stretch.append(at - LOGITS // 2)
-    rates = [65536 * 2 // (2 * n + 3) if n < 30 else max(65536 // (n + 3), 780) for n in range(RATES)]
-    rates[0] = 32768
+    rates = [65536 // (n + 2) for n in range(RATES)]
     reciprocals = [(1 << 24) // (256 + i) for i in range(256)]
-    return (*squash, *stretch, *rates, *reciprocals)
+    costs = [16 * 4096 - log2_q12(16 * i + 8) for i in range(LOGITS)]
+    return (*squash, *stretch, *rates, *reciprocals, *costs)
 
 
 def _exp_of_a_256th() -> int:

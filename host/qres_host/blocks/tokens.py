@@ -51,7 +51,7 @@ def split(small: int, fine: int) -> Split:
 
 FINEST: Final = split(SMALL_MAX, FINE_MAX)
 SPLITS: Final = ((2, 0), (3, 0), (4, 0), (4, 1), (5, 2), (6, 2), (7, 3), (8, 3), (10, 3))
-ROUGH: Final = ((2, 0), (5, 1), (7, 3), (10, 3))
+ROUGH: Final = ((5, 1), (10, 3))
 """Splits that estimates look at."""
 
 
