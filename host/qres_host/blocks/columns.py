@@ -49,7 +49,12 @@ def bits_for(rows: int) -> int:
 
 def encode(columns: list[Ints]) -> bytes:
     """Columns of one length, at least 1, int64 within 32 bits, as bytes."""
-    done = [_column(v, columns[:c]) for c, v in enumerate(columns)]
+    kin = fit.Kin()
+    done = []
+    for c, v in enumerate(columns):
+        done.append(_column(v, columns[:c], kin))
+        if c + 1 < len(columns):
+            kin.add(v)
     head = b"".join(column.head for column in done)
     state = STATE
     words = []
@@ -61,11 +66,11 @@ def encode(columns: list[Ints]) -> bytes:
     return put(len(head)) + head + state.to_bytes(4, "little") + stream
 
 
-def _column(v: Ints, columns: list[Ints]) -> Column:
+def _column(v: Ints, columns: list[Ints], kin: fit.Kin) -> Column:
     """Plan one column and describe it."""
     if not np.any(v != v[0]):
         return Column(bytes((CONSTANT,)) + put_signed(int(v[0])), v, v, np.zeros(0, np.uint8), None)
-    plan = fit.plan(v, columns)
+    plan = fit.plan(v, kin)
     r = linear.residuals(v, plan, columns)
     u, finest, counts = tokens.counted(r)
     parts = tokens.cheapest(counts, 1.0, tokens.SPLITS)[1]

@@ -1,6 +1,6 @@
 """Choosing a predictor for a column, by least squares over stretches of it: in the encoder alone, so with floats."""
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ ORDERS: Final = ((2, 4, 8), (16, 32))
 WORTHWHILE: Final = 0.995
 """Share of the bits from which more taps are not tried."""
 ROUNDS: Final = 2
+CHUNK: Final = 128
+"""Rows that are multiplied at a time."""
 PIECES: Final = 8
 PIECE_ROWS: Final = 256
 LEAD: Final = ORDER_MAX + 2
@@ -24,6 +26,8 @@ PARTNERS: Final = 16
 """How many of the columns before are looked at."""
 KINSHIP_MIN: Final = 0.04
 """Least squared correlation of differences for taps on another column to be tried."""
+CLIP: Final = 1 << 20
+"""Greatest difference that the correlation sees."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -38,7 +42,7 @@ def quick_estimate(v: Ints) -> float:
 
 def estimate(v: Ints) -> float:
     """About how many bits a column takes, by itself, linear prediction included."""
-    return _plan(v, [])[0]
+    return _plan(v, Kin())[0]
 
 
 def _times(v: Ints, some: Ints) -> float:
@@ -55,21 +59,27 @@ def _stretches(v: Ints) -> Ints:
     return np.stack([v[s : s + PIECE_ROWS + LEAD] for s in starts])
 
 
+def _chunks(rows: NDArray[Any]) -> NDArray[Any]:
+    """Rows in chunks, without the last few: libraries of linear algebra start threads for more, which cost too much."""
+    size = min(CHUNK, len(rows))
+    return rows[: len(rows) // size * size].reshape(-1, size, *rows.shape[1:])
+
+
 def _lagged(y: Ints, other: Ints | None, order: int) -> Floats:
-    """The regressors of every row of the stretches: `order` values before, oldest first, then the other column's."""
+    """The regressors of every row, in chunks: `order` values before, oldest first, then the other column's."""
     views = [np.lib.stride_tricks.sliding_window_view(y[:, LEAD - order : -1], order, axis=1)]
     if other is not None:
         views.append(np.lib.stride_tricks.sliding_window_view(other[:, LEAD + 1 - OTHER_TAPS :], OTHER_TAPS, axis=1))
-    return np.concatenate(views, axis=2, dtype=np.float64).reshape(-1, sum(view.shape[2] for view in views))
+    inputs = np.concatenate(views, axis=2, dtype=np.float64)
+    return _chunks(inputs.reshape(-1, inputs.shape[2]))
 
 
 def _solve(inputs: Floats, target: Floats, weights: Floats, skips: list[int]) -> list[Floats]:
     """Weighted least-squares taps, for each of `skips` without as many of the oldest values."""
-    root = np.sqrt(weights)
-    weighed = inputs * root[:, None]
-    square = weighed.T @ weighed
-    product = weighed.T @ (target * root)
-    square[np.diag_indices_from(square)] += 1e-9 * np.trace(square) / len(square) + 1e-9
+    weighed = np.swapaxes(inputs * weights[..., None], 1, 2)
+    square = np.matmul(weighed, inputs).sum(axis=0)
+    product = np.matmul(weighed, target[..., None]).sum(axis=0)[:, 0]
+    np.einsum("ii->i", square)[:] += 1e-9 * np.trace(square) / len(square) + 1e-9
     return [np.asarray(np.linalg.solve(square[n:, n:], product[n:]), np.float64) for n in skips]
 
 
@@ -82,10 +92,11 @@ def _weights(inputs: Floats, target: Floats) -> Floats:
     weights = np.ones_like(target)
     for _ in range(ROUNDS):
         (taps,) = _solve(inputs, target, weights, [0])
-        error = np.abs(target - inputs @ taps)
+        error = np.abs(target - np.matmul(inputs, taps)).ravel()
         sums = np.cumsum(np.concatenate([np.zeros(SMOOTH), error, np.zeros(SMOOTH)]))
         around = (sums[SMOOTH:] - sums[:-SMOOTH])[SMOOTH // 2 : SMOOTH // 2 + error.size] / SMOOTH
-        weights = 1 / (around + 0.3 * float(np.median(error)) + 0.5) ** 2
+        middle = float(np.partition(error, error.size // 2)[error.size // 2])
+        weights = (1 / (around + 0.3 * middle + 0.5) ** 2).reshape(target.shape)
     return weights
 
 
@@ -100,28 +111,45 @@ def _quantised(taps: Floats) -> tuple[tuple[int, ...], int] | None:
     return tuple(int(t) for t in np.rint(taps * (1 << shift))), shift
 
 
-def _partner(y: Ints, columns: list[Ints]) -> tuple[int, Ints | None]:
-    """The column before whose differences go most with y's, and these on the stretches; -1 if none does."""
-    limit = 1 << 20
-    target = np.clip(y[:, LEAD:], -limit, limit).ravel().astype(np.float64)
-    norm = float(target @ target)
-    best, found, kept = KINSHIP_MIN, -1, None
-    for c in range(max(0, len(columns) - PARTNERS), len(columns)):
-        signal = difference(_stretches(columns[c]), int(columns[c][0]), 1)
-        mine = np.clip(signal[:, LEAD:], -limit, limit).ravel().astype(np.float64)
-        product = float(mine @ target)
-        own = float(mine @ mine)
-        if own > 0 and norm > 0 and product * product > best * own * norm:
-            best, found, kept = product * product / (own * norm), c, signal
-    return found, kept
+class Kin:
+    """The columns before the one to be planned, as far as planning wants to know them."""
+
+    def __init__(self) -> None:
+        """None so far."""
+        self.signals: list[Ints] = []
+        self.scaled: list[Floats] = []
+
+    def add(self, v: Ints) -> None:
+        """One more column."""
+        signal = difference(_stretches(v), int(v[0]), 1)
+        self.signals.append(signal)
+        self.scaled.append(_scaled(signal))
+
+    def partner(self, y: Ints) -> tuple[int, Ints | None]:
+        """The column whose differences go most with y's, and these on the stretches; -1 if none does."""
+        target = _scaled(y)
+        first = max(0, len(self.scaled) - PARTNERS)
+        alike = [abs(float(other @ target)) for other in self.scaled[first:]]
+        best = max(alike, default=0.0)
+        if best * best < KINSHIP_MIN:
+            return -1, None
+        found = first + alike.index(best)
+        return found, self.signals[found]
 
 
-def plan(v: Ints, columns: list[Ints]) -> Plan:
-    """The cheapest plan for a column; `columns` are those before it."""
-    return _plan(v, columns)[1]
+def _scaled(y: Ints) -> Floats:
+    """Differences on the stretches, as a vector of length 1 (or 0)."""
+    clipped = np.clip(y[:, LEAD:].ravel(), -CLIP, CLIP).astype(np.float64)
+    length = float(np.sqrt(clipped @ clipped))
+    return clipped / length if length else clipped
 
 
-def _plan(v: Ints, columns: list[Ints]) -> tuple[float, Plan]:
+def plan(v: Ints, kin: Kin) -> Plan:
+    """The cheapest plan for a column."""
+    return _plan(v, kin)[1]
+
+
+def _plan(v: Ints, kin: Kin) -> tuple[float, Plan]:
     """The plan that costs least over the stretches, and how many bits it takes for the column."""
     first = int(v[0])
     some = _stretches(v)
@@ -132,9 +160,9 @@ def _plan(v: Ints, columns: list[Ints]) -> tuple[float, Plan]:
     costs = [cost(y[:, LEAD:].ravel(), times) for y in signals]
     best = min(zip(costs, plans), key=lambda pair: pair[0])
     y = signals[1]
-    partner, other = _partner(y, columns)
-    actual = y[:, LEAD:].ravel()
-    target = actual.astype(np.float64)
+    partner, other = kin.partner(y)
+    target = _chunks(y[:, LEAD:].ravel().astype(np.float64))
+    times = v.size / target.size
     weights: Floats | None = None
     for orders in ORDERS:
         inputs = _lagged(y, other, orders[-1])
@@ -144,8 +172,8 @@ def _plan(v: Ints, columns: list[Ints]) -> tuple[float, Plan]:
             rounded = _quantised(taps)
             if rounded is not None:
                 integers, shift = rounded
-                guess = np.floor(inputs[:, orders[-1] - order :] @ (np.array(integers) / (1 << shift)) + 0.5)
-                bits = cost(wrap(actual - guess.astype(np.int64)), times) + TAP_BITS * len(integers)
+                guess = np.matmul(inputs[..., orders[-1] - order :], np.array(integers) / (1 << shift))
+                bits = cost(wrap((target - np.rint(guess)).astype(np.int64)).ravel(), times) + TAP_BITS * len(integers)
                 best = min(best, (bits, Plan(1, first, order, shift, integers, partner)), key=lambda pair: pair[0])
         if best[0] > WORTHWHILE * before:
             break

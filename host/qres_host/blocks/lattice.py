@@ -31,7 +31,7 @@ LISTED_MAX: Final = 1 << 16
 
 GRID_BITS: Final = 80
 """About what a lattice without a list costs."""
-SURE: Final = 0.9
+SURE: Final = 0.97
 HOPELESS: Final = 0.99
 """Shares of the bits, by the quick estimate, that decide at once."""
 
