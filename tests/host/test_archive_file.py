@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -14,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qres.codec import CodecError
 from qres_host import archive
-from qres_host.archive import arrays, block, container, general, writer
+from qres_host.archive import arrays, block, container, general, look, writer
 from qres_host.archive.archive import Archive
+from qres_host.archive.fields import Fields
 from qres_host.archive.meta import META_MAX, Column, Meta, unpack
 
 ROWS = 50
@@ -178,11 +180,33 @@ def test_a_flipped_bit_is_noticed_and_costs_one_block(path: Path) -> None:
         assert rows >= ROWS - 10, at
 
 
-def resealed(data: bytes, at: int, payload: bytes) -> bytes:
-    """An archive whose record at `at` has another payload and a valid sum."""
-    kind = data[at]
-    body = container.record(kind, payload)
-    return data[:at] + body
+def records(data: bytes) -> list[tuple[int, bytes]]:
+    """Kind and payload of each record of a file."""
+    fields, out = Fields(data, len(container.MAGIC) + 1), []
+    while fields.at < len(data):
+        out.append((fields.byte(), fields.string(len(data))))
+        fields.take(4)
+    return out
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 9), st.integers(0, 10_000), st.binary(max_size=6), st.integers(0, 4))
+def test_hostile_records_with_valid_sums_end_in_data_or_the_error(which: int, at: int, junk: bytes, cut: int) -> None:
+    found = records(WHOLE)
+    which %= len(found)
+    out = bytearray(container.MAGIC + bytes((container.VERSION,)))
+    for i, (kind, payload) in enumerate(found):
+        if i == which:
+            raw = bytearray(general.unpack(Fields(payload)) if kind == container.META else payload)
+            at %= len(raw)
+            raw[at : at + cut] = junk
+            payload = general.pack(bytes(raw), "fast") if kind == container.META else bytes(raw)
+        out += container.record(kind, payload)
+    with suppress(CodecError):
+        opened = Archive(io.BytesIO(bytes(out)))
+        look.describe(opened)
+        for part in opened.blocks():
+            assert len({len(values) for values in part.values()}) <= 1
 
 
 @settings(max_examples=150, deadline=None)
@@ -215,7 +239,24 @@ def payloads() -> list[bytes]:
     return out
 
 
+def whole() -> bytes:
+    """A file of two batches of blocks."""
+    out = io.BytesIO()
+    for first in (0, 40):
+        columns = list(table(first, 40).values())
+        if not first:
+            meta = Meta(6, [Column(name, kind=kind) for name, kind in zip("tabc", ("<i8", "<f8", "<f8", ""))], 0)
+            out.write(container.begin(meta.pack()))
+            appender = container.Appender(out, out.tell())
+        chunks = arrays.chunks_of(columns, 0, 40)
+        summary = block.summarise(40, block.moments(chunks[0], False))
+        appender.add(summary, block.encode(summary, chunks, "fast", 0))
+        appender.finish()
+    return out.getvalue()
+
+
 PAYLOADS = payloads()
+WHOLE = whole()
 
 
 @settings(max_examples=100, deadline=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
@@ -119,9 +119,10 @@ def source_npz(opener: Callable[[], BinaryIO], size: int, level: str) -> Source:
             ]
             details += b"\1" + string(values.dtype.str.encode()) + _shape(values)
         else:
-            if values.nbytes > _BESIDE_MAX:
-                raise NotThisFormat(f"array {name!r} is too large to stand beside the table")
-            details += b"\0" + general.pack(_npy(values), "best")
+            if values.nbytes > _BESIDE_MAX or values.dtype.kind == "V":
+                raise NotThisFormat(f"array {name!r} cannot stand beside the table")
+            details += b"\0" + string(values.dtype.str.encode()) + _shape(values)
+            details += general.pack(values.tobytes(), "best")
     if len(details) > _BESIDE_MAX or len(heads) > COLUMNS_MAX:
         raise NotThisFormat("its arrays have too many different lengths for one table")
     time = 0 if heads and is_time_name(heads[0].name) else -1
@@ -133,12 +134,6 @@ def _load(file: BinaryIO) -> Any:
         return np.load(file, allow_pickle=False)
     except (ValueError, OSError, EOFError, SyntaxError) as error:
         raise NotThisFormat(str(error).splitlines()[0]) from None
-
-
-def _npy(values: Array) -> bytes:
-    out = io.BytesIO()
-    np.save(out, values, allow_pickle=False)
-    return out.getvalue()
 
 
 def split(values: Array) -> list[Array]:
@@ -164,19 +159,41 @@ def join_npy(meta: Meta, columns: list[Array]) -> Array:
 
 def _joined(fields: Fields, columns: list[Array], kind: Any) -> Array:
     """Return columns in the shape that `fields` tell; more rows than that (appended ones) lengthen the first axis."""
-    fortran = fields.byte() & _FORTRAN
-    shape = [fields.varint(1 << 50) for _ in range(fields.varint(_DIMENSIONS_MAX))]
+    fortran, shape = _read_shape(fields)
     values = np.stack(columns, axis=1) if len(columns) > 1 else columns[0]
     values = values.astype(kind, copy=False)
-    size = int(np.prod(np.array(shape, dtype=object))) if shape else 1
-    if values.size != size:
-        if len(shape) < 1 or (len(shape) > 1 and len(columns) == 1):
-            raise CodecError("the rows do not fill the array")
+    if values.size != math.prod(shape) and shape and (len(shape) == 1 or len(columns) > 1):
         shape[0] = len(values)
-    if int(np.prod(np.array(shape, dtype=object))) != values.size:
+    return _shaped(values, fortran, shape)
+
+
+def _read_shape(fields: Fields) -> tuple[bool, list[int]]:
+    """Return whether an array has Fortran order, and its shape."""
+    fortran = bool(fields.byte() & _FORTRAN)
+    return fortran, [fields.varint(1 << 50) for _ in range(fields.varint(_DIMENSIONS_MAX))]
+
+
+def _shaped(values: Array, fortran: bool, shape: list[int]) -> Array:
+    """Return `values` in another shape; CodecError when they do not fill it."""
+    if math.prod(shape) != values.size:
         raise CodecError("the rows do not fill the array")
     values = values.reshape(shape)
     return np.asfortranarray(values) if fortran else np.ascontiguousarray(values) if shape else values
+
+
+def _beside(fields: Fields, kind: str) -> Array:
+    """Return an array of type `kind` that is no column."""
+    fortran, shape = _read_shape(fields)
+    data = general.unpack(fields)
+    try:
+        plain = np.dtype(kind)
+    except (TypeError, ValueError, SyntaxError):
+        raise CodecError("unknown type of an array") from None
+    if plain.hasobject or plain.names or plain.subdtype or len(data) != math.prod(shape) * plain.itemsize:
+        raise CodecError("an array that is not of its type")
+    if not plain.itemsize:
+        return np.zeros(shape, plain) if math.prod(shape) <= _BESIDE_MAX else _shaped(np.zeros(0), fortran, shape)
+    return _shaped(np.frombuffer(data, plain), fortran, shape)
 
 
 def join_npz(meta: Meta, columns: list[Array]) -> dict[str, Array]:
@@ -186,30 +203,24 @@ def join_npz(meta: Meta, columns: list[Array]) -> dict[str, Array]:
     at = 0
     for _ in range(fields.varint(len(meta.details))):
         name = fields.string(len(meta.details)).decode(errors="replace")
-        if fields.byte():
-            kind = fields.string(64).decode(errors="replace")
-            start = fields.at
-            count = _width(fields)
-            fields.at = start
-            if count > len(columns) - at or meta.columns[at].kind != kind:
-                raise CodecError("an array without its columns")
-            out[name] = _joined(fields, columns[at : at + count], np.dtype(kind))
-            at += count
-        else:
-            try:
-                out[name] = np.load(io.BytesIO(general.unpack(fields)), allow_pickle=False)
-            except (ValueError, OSError, EOFError, SyntaxError):
-                raise CodecError("damaged array") from None
+        is_column = fields.byte()
+        kind = fields.string(64).decode(errors="replace")
+        if not is_column:
+            out[name] = _beside(fields, kind)
+            continue
+        start = fields.at
+        count = _width(_read_shape(fields)[1])
+        fields.at = start
+        if count > len(columns) - at or meta.columns[at].kind != kind:
+            raise CodecError("an array without its columns")
+        out[name] = _joined(fields, columns[at : at + count], np.dtype(kind))
+        at += count
     fields.end()
     return out
 
 
-def _width(fields: Fields) -> int:
-    fields.byte()
-    shape = [fields.varint(1 << 50) for _ in range(fields.varint(_DIMENSIONS_MAX))]
-    width = 1
-    for size in shape[1:]:
-        width *= size
+def _width(shape: list[int]) -> int:
+    width = math.prod(shape[1:])
     return width if 0 < width <= COLUMNS_WIDE else 1
 
 

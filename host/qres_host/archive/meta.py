@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+import numpy as np
 from qres.codec import CodecError
 
 from qres_host.archive import general
@@ -84,10 +85,20 @@ def unpack(payload: bytes) -> Meta:
         meta.time = fields.varint(count) - 1
         for _ in range(count):
             meta.columns.append(Column(_text(fields), _text(fields), _text(fields)))
-        if any(column.kind and not _KIND.match(column.kind) for column in meta.columns):
+        if not all(_is_known(column.kind, meta.origin) for column in meta.columns):
             raise CodecError("unknown type of a column: a newer QRES wrote this")
     meta.details = fields.rest()
     return meta
+
+
+def _is_known(kind: str, origin: int) -> bool:
+    """Return whether a column of an archive from `origin` may have type `kind`."""
+    if not kind:
+        return origin not in (NPY, NPZ, WAV)
+    try:
+        return bool(_KIND.match(kind)) and bool(np.dtype(kind))
+    except TypeError:
+        return False
 
 
 def _text(fields: Fields) -> str:
