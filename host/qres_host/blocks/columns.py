@@ -19,7 +19,7 @@ STATE: Final = 1 << 16
 """The coder's state before the first value is put, and so after the last one is read."""
 
 NO_CONTEXT, BY_SIZE, BY_LAST, BY_SUM = 0, 1, 2, 3
-CHOICES: Final = ((BY_SIZE, 3), (BY_SIZE, 8), (BY_LAST, 4), (BY_LAST, 8))
+CHOICES: Final = ((BY_SIZE, 3), (BY_SIZE, 8), (BY_LAST, 6))
 """Kinds of context that are tried, with how many; BY_LAST becomes BY_SUM where values are differences."""
 LEVELS_SEEN: Final = 1024
 JUDGED: Final = 8192
@@ -47,13 +47,13 @@ def bits_for(rows: int) -> int:
     return 14 if rows >= 8192 else 13 if rows >= 4096 else 12
 
 
-def encode(columns: list[Ints]) -> bytes:
-    """Columns of one length, at least 1, int64 within 32 bits, as bytes."""
-    kin = fit.Kin()
+def encode(columns: list[Ints], ordered: bool = True) -> bytes:
+    """Columns of one length, at least 1, int64 within 32 bits, as bytes; not `ordered`: no value tells of the next."""
+    kin = fit.Kin() if ordered else None
     done = []
     for c, v in enumerate(columns):
         done.append(_column(v, columns[:c], kin))
-        if c + 1 < len(columns):
+        if kin and c + 1 < len(columns):
             kin.add(v)
     head = b"".join(column.head for column in done)
     state = STATE
@@ -66,16 +66,17 @@ def encode(columns: list[Ints]) -> bytes:
     return put(len(head)) + head + state.to_bytes(4, "little") + stream
 
 
-def _column(v: Ints, columns: list[Ints], kin: fit.Kin) -> Column:
+def _column(v: Ints, columns: list[Ints], kin: fit.Kin | None) -> Column:
     """Plan one column and describe it."""
     if not np.any(v != v[0]):
         return Column(bytes((CONSTANT,)) + put_signed(int(v[0])), v, v, np.zeros(0, np.uint8), None)
-    plan = fit.plan(v, kin)
+    plan = fit.plan(v, kin) if kin else Plan(0, int(np.median(v)))
     r = linear.residuals(v, plan, columns)
-    u, finest, counts = tokens.counted(r)
+    found = tokens.counted(r)
+    u, finest, counts = np.asarray(found.u), np.asarray(found.token), found.counts
     parts = tokens.cheapest(counts, 1.0, tokens.SPLITS)[1]
     token = tokens.tokens(finest, parts)
-    kind, limits = _contexts(r, token, parts, plan)
+    kind, limits = _contexts(r, token, parts, plan) if kin else (NO_CONTEXT, np.zeros(0, np.int64))
     context = _context(_keys(kind, r, token, parts), limits)
     table = _table(token, context, int(token.max()) + 1, limits.size + 1)
     weights = tokens.weights(table, bits_for(v.size))

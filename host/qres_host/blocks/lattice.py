@@ -74,7 +74,7 @@ class Lattice(NamedTuple):
         """The lattice as bytes."""
         if self.values.size:
             head = bytes((LISTED,)) + put_signed(int(self.values[0])) + put(self.values.size)
-            gaps = columns.encode([np.diff(self.values)]) if self.values.size > 1 else b""
+            gaps = columns.encode([np.diff(self.values)], ordered=False) if self.values.size > 1 else b""
             return head + put(len(gaps)) + gaps
         return bytes((FINE_GRID if self.shift else GRID,)) + put_signed(self.offset) + put(self.step)
 

@@ -3,9 +3,11 @@
 Every intermediate fits 64 bits, and nothing depends on wrapping: results are the same on both.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from qres_host.native import COMPILED, jit
+
+ONE: Final = 1 << 16  # a bit, where costs are whole numbers
 
 
 def ready(array: Any) -> Any:
@@ -17,6 +19,16 @@ def ready(array: Any) -> Any:
 def wrap32(value: int) -> int:
     """The value modulo 2^32, as a signed 32-bit one."""
     return ((value + 0x80000000) & 0xFFFFFFFF) - 0x80000000
+
+
+@jit
+def _log(n: int, logs: Any) -> int:
+    """ONE * log2(n), about; 0 for 0."""
+    shift = 0
+    while n >= len(logs):
+        n >>= 1
+        shift += 1
+    return int(logs[n]) + shift * ONE
 
 
 @jit
@@ -35,6 +47,29 @@ def count(r: Any, small: int, fine: int, u: Any, tokens: Any, counts: Any) -> in
         tokens[t] = token
         counts[token] += 1
     return len(r)
+
+
+@jit
+def price(counts: Any, merged: Any, low: Any, at: int, logs: Any) -> Any:
+    """Bits, in parts of ONE, of values counted by finest tokens when they are coded as tokens merged[at:].
+
+    low[at:] are the low bits of each; `logs` has ONE * log2(n) for small n.  Returns (bits, how many tokens are used).
+    """
+    bits = total = used = run = last = 0
+    for k in range(len(counts) + 1):
+        n = int(counts[k]) if k < len(counts) else 0
+        token = int(merged[at + k]) if k < len(counts) else -1
+        if n > 0 or token < 0:
+            if token != last and run > 0:
+                bits -= run * _log(run, logs)
+                used += 1
+                run = 0
+            last = token
+            run += n
+            total += n
+            if n > 0:
+                bits += n * int(low[at + k]) * ONE
+    return bits + total * _log(total, logs), used
 
 
 @jit

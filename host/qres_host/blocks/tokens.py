@@ -63,13 +63,15 @@ def _merge(small: int, fine: int) -> tuple[Ints, Ints]:
 
 
 @lru_cache(maxsize=8)
-def _merges(choices: tuple[tuple[int, int], ...]) -> tuple[Ints, Ints, Ints]:
-    """For splits side by side: the starts in as many copies of the counts, where each split begins, low bits."""
-    starts = [_merge(*choice)[0] for choice in choices]
-    sizes = [start.size for start in starts]
-    moved = np.concatenate([start + i * FINEST.base.size for i, start in enumerate(starts)])
-    low = np.concatenate([split(*choice).low for choice in choices])
-    return moved, np.cumsum([0, *sizes[:-1]]), low
+def _maps(choices: tuple[tuple[int, int], ...]) -> tuple[Any, Any]:
+    """For several splits, one after the other: the token of each of the finest ones, and its low bits."""
+    merged = [_merge(*choice)[1] for choice in choices]
+    low = [split(*choice).low[tokens] for choice, tokens in zip(choices, merged)]
+    return ready(np.concatenate(merged)), ready(np.concatenate(low))
+
+
+LOG_SIZE: Final = 4096
+_LOGS: Final = ready(np.rint(loops.ONE * np.log2(np.maximum(np.arange(LOG_SIZE), 1))).astype(np.int64))
 
 
 def entropy(counts: Ints, times: float = 1.0) -> float:
@@ -81,34 +83,33 @@ def entropy(counts: Ints, times: float = 1.0) -> float:
 
 
 class Counted(NamedTuple):
-    """Residuals folded (0, -1, 1, -2, ... as 0, 1, 2, 3, ...), their finest tokens, and how often each occurs."""
+    """Residuals folded (0, -1, 1, -2, ... as 0, 1, 2, 3, ...), their finest tokens, and how often each occurs.
 
-    u: Ints
-    token: Ints
-    counts: Ints
+    Arrays, or lists without Numba.
+    """
+
+    u: Any
+    token: Any
+    counts: Any
 
 
 def counted(r: Ints) -> Counted:
     """Fold residuals and count them by their finest tokens."""
-    if native.COMPILED:
-        result = Counted(np.empty(r.size, np.int64), np.empty(r.size, np.int64), np.zeros(FINEST.base.size, np.int64))
-        loops.count(r, SMALL_MAX, FINE_MAX, *result)
-        return result
-    lists = [0] * r.size, [0] * r.size, [0] * FINEST.base.size
-    loops.count(r.tolist(), SMALL_MAX, FINE_MAX, *lists)
-    return Counted(*(np.array(made, np.int64) for made in lists))
+    sizes = r.size, r.size, FINEST.base.size
+    made = [np.zeros(size, np.int64) if native.COMPILED else [0] * size for size in sizes]
+    result = Counted(*made)
+    loops.count(ready(r), SMALL_MAX, FINE_MAX, *result)
+    return result
 
 
-def cheapest(counts: Ints, times: float, choices: tuple[tuple[int, int], ...]) -> tuple[float, Split]:
+def cheapest(counts: Any, times: float, choices: tuple[tuple[int, int], ...]) -> tuple[float, Split]:
     """The split that costs least for values so counted by finest tokens, `times` over, and its cost in bits."""
-    starts, begins, low = _merges(choices)
-    merged = np.add.reduceat(np.tile(counts, len(choices)), starts).astype(np.float64)
-    total = float(counts.sum())
-    bits = merged * (low - np.log2(np.maximum(merged, 1)))
-    sums = times * (np.add.reduceat(bits, begins) + total * np.log2(max(total, 1)))
-    sums += SYMBOL_BITS * np.add.reduceat(merged > 0, begins, dtype=np.float64)
-    best = int(sums.argmin())
-    return float(sums[best]), split(*choices[best])
+    merged, low = _maps(choices)
+    best = float("inf"), 0
+    for i in range(len(choices)):
+        bits, used = loops.price(counts, merged, low, i * len(counts), _LOGS)
+        best = min(best, (bits / loops.ONE * times + SYMBOL_BITS * used, i))
+    return best[0], split(*choices[best[1]])
 
 
 def cost(r: Ints, times: float = 1.0) -> float:
