@@ -169,6 +169,7 @@ def test_damage_is_told_with_what_is_whole(folder: Path, capsys: pytest.CaptureF
     ("arguments", "code", "reason"),
     [
         (["compress", "t.csv", "t.qres"], errors.USAGE, "t.qres exists already"),
+        (["compress", "--force", "t.csv", "/dev/null"], errors.USAGE, "/dev/null is no plain file"),
         (["compress", "absent.csv", "x"], errors.FAILURE, "cannot read absent.csv"),
         (["compress", ".", "x"], errors.USAGE, "is a folder"),
         (["compress", "t.csv", "absent/x"], errors.FAILURE, "absent"),

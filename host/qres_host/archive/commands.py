@@ -19,15 +19,15 @@ from qres.codec import CodecError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from qres_host import archive
+from qres_host import archive, native
 from qres_host.archive import export, inputs, writer
 from qres_host.archive.archive import Archive
 from qres_host.archive.inputs import Input
 from qres_host.archive.meta import BYTES, MODES, NotThisFormat
-from qres_host.archive.source import Source
 from qres_host.errors import OK, PARTIAL, USAGE, QresError
 
 Told = Callable[[int], None]
+_LONG = 200_000  # bytes or rows that take a while without compiled loops
 
 
 @contextlib.contextmanager
@@ -57,15 +57,17 @@ def opened(path: str) -> Iterator[Archive]:
 
 
 @contextlib.contextmanager
-def progress(title: str, total: int, unit: float = 1.0) -> Iterator[Told]:
+def progress(title: str, total: int) -> Iterator[Told]:
     """Show a bar on standard error when that is a terminal; give a function that is told how far things are."""
+    if total > _LONG and not native.COMPILED:
+        print("qres: Numba is not installed: the same result takes longer", file=sys.stderr)
     console = Console(stderr=True)
     if not console.is_terminal or not total:
         yield lambda _: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(None), TextColumn("{task.percentage:3.0f} %"))
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
-        task = bar.add_task(title, total=total * unit)
+        task = bar.add_task(title, total=total)
         yield lambda at: bar.update(task, completed=at)
 
 
@@ -81,9 +83,12 @@ def output(path: str, force: bool) -> Iterator[BinaryIO]:
             shutil.copyfileobj(file, sys.stdout.buffer)
             sys.stdout.buffer.flush()
         return
-    if os.path.exists(path) and not force:
+    there = Path(path).resolve()
+    if there.exists() and not there.is_file():
+        raise QresError(f"{path} is no plain file", "name one, or write to - and redirect that", USAGE)
+    if there.exists() and not force:
         raise QresError(f"{path} exists already", "name another file, or overwrite it with --force", USAGE)
-    with writer.replacing(Path(path)) as file:
+    with writer.replacing(there) as file:
         yield file
 
 
@@ -265,6 +270,3 @@ def decompress(source: str, target: str, form: str | None, force: bool, as_json:
             file=sys.stderr,
         )
     return OK if complete else PARTIAL
-
-
-__all__ = ["Source", "compress", "decompress", "one_line", "opened"]

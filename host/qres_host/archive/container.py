@@ -239,7 +239,7 @@ class Appender:
         self.offset += len(data)
 
     def add_raw(self, pieces: Iterator[bytes], length: int) -> None:
-        """Write `length` bytes as they are, as one record."""
+        """Write `length` bytes as they are, as one record; ValueError when the pieces are not so long."""
         head = bytes((RAW,)) + varint(length)
         checksum, written = crc32(head), 0
         self.file.write(head)
@@ -247,7 +247,8 @@ class Appender:
             checksum = crc32(piece, checksum)
             written += len(piece)
             self.file.write(piece)
-        assert written == length, "the input changed while it was read"
+        if written != length:
+            raise ValueError("the input changed while it was read")
         self.file.write(struct.pack("<I", checksum))
         self.entries.append(Entry(self.offset, len(head) + length + 4, Summary(length, STORED)))
         self.offset += len(head) + length + 4

@@ -58,21 +58,19 @@ def source(opener: Callable[[], BinaryIO], size: int, level: str) -> Source:
         while b"\n" not in head and len(head) < _BLOCK_BYTES and (more := file.read(_PIECE)):
             head += more
     layout, names, first = _sniff(head)
+    if layout.flags & CRLF and not _all_crlf(opener):
+        # Some lines end otherwise: then each carriage return is part of its last cell.
+        names[-1] += "" if layout.flags & HEADLESS else "\r"
+        layout = Layout(layout.delimiter, layout.flags & ~CRLF)
     columns = [Column(name) for name in names]
     time = 0 if is_time_name(names[0]) or (first and templates(first[0])) else -1
     meta = Meta(CSV, columns, time, details=layout.pack())
     rows = block_rows(len(columns), level)
 
-    def read(strict: bool = bool(layout.flags & CRLF)) -> Iterator[Batch]:
+    def read() -> Iterator[Batch]:
         with opener() as file:
-            yield from _batches(file, layout, len(columns), rows, strict)
+            yield from _batches(file, layout, len(columns), rows)
 
-    if layout.flags & CRLF and not _all_crlf(opener):
-        # Some lines end otherwise: then each carriage return is part of its last cell.
-        loose = Layout(layout.delimiter, layout.flags & ~CRLF)
-        columns[-1] = Column(names[-1] + ("" if layout.flags & HEADLESS else "\r"))
-        layout, meta.details = loose, loose.pack()
-        return Source(meta, lambda: read(False), size)
     return Source(meta, read, size)
 
 
@@ -144,8 +142,9 @@ def is_value(cell: bytes) -> bool:
         return bool(templates(cell))
 
 
-def _batches(file: BinaryIO, layout: Layout, columns: int, rows_max: int, crlf: bool) -> Iterator[Batch]:
+def _batches(file: BinaryIO, layout: Layout, columns: int, rows_max: int) -> Iterator[Batch]:
     """Yield the blocks of an open file."""
+    crlf = bool(layout.flags & CRLF)
     text, line = _after_header(file, layout)
     ended = False
     while not ended:
