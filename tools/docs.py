@@ -15,6 +15,7 @@ from pathlib import Path
 
 from qres import config, packet, regime
 from qres_host import cli
+from qres_host.bench import report, results
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -124,6 +125,18 @@ def boards_table() -> str:
     return table(("board", "name", "flash", "notes"), rows)
 
 
+def bench_results(name: str) -> str:
+    """The tables of a run of `qres bench codec` that is kept in docs/results/."""
+    found = results.load(DOCS / "results" / f"{name}.json")
+    if not found["complete"] or found["source_changed"]:
+        raise DocsError(f"docs/results/{name}.json is of an early end or of changing sources: run it again")
+    parts = [", ".join(f"{key} {value}" for key, value in found["environment"].items()) + "."]
+    for sheet in report.sheets(found):
+        parts += [f"### {sheet.title}", table(sheet.head, sheet.rows)]
+        parts += [sheet.note] if sheet.note else []
+    return "\n\n".join(parts)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "regime-default": lambda: regime_diagram("default"),
     "regime-seed": lambda: regime_diagram("seed"),
@@ -138,6 +151,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "config": config_table,
     "commands": commands_table,
     "boards": boards_table,
+    "results-codec": lambda: bench_results("codec"),
+    "results-weather": lambda: bench_results("weather"),
 }
 
 
