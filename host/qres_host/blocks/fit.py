@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from qres_host.blocks.linear import ORDER_MAX, OTHER_TAPS, SHIFT_MAX, TAP_MAX, Plan, difference, wrap
 from qres_host.blocks.tokens import cost
 
-ORDERS: Final = ((2, 4, 8), (16, 32))
+ORDERS: Final = ((3, 8), (16, 32))
 WORTHWHILE: Final = 0.995
 """Share of the bits from which more taps are not tried."""
 ROUNDS: Final = 2
@@ -33,11 +33,10 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
-def quick_estimate(v: Ints) -> float:
-    """About how many bits a column takes as values or differences, by itself."""
-    some = _stretches(v)
+def quick_estimate(some: Ints) -> float:
+    """About how many bits these stretches take as values or differences."""
     middle = int(np.partition(some.ravel(), some.size // 2)[some.size // 2])
-    return min(cost(difference(some, middle, n)[:, LEAD:].ravel(), _times(v, some)) for n in (0, 1))
+    return min(cost(difference(some, middle, n)[:, LEAD:].ravel()) for n in (0, 1))
 
 
 def estimate(v: Ints) -> float:
@@ -45,12 +44,12 @@ def estimate(v: Ints) -> float:
     return _plan(v, Kin())[0]
 
 
-def _times(v: Ints, some: Ints) -> float:
-    """How many times the stretches go into the column."""
+def times_of(v: Ints, some: Ints) -> float:
+    """How many times its stretches go into the column."""
     return v.size / (some.size - LEAD * len(some))
 
 
-def _stretches(v: Ints) -> Ints:
+def stretches(v: Ints) -> Ints:
     """A few stretches of the column, a row each, with LEAD values before; the whole column if it is short."""
     rows = v.size
     if rows <= PIECES * PIECE_ROWS + LEAD:
@@ -121,7 +120,7 @@ class Kin:
 
     def add(self, v: Ints) -> None:
         """One more column."""
-        signal = difference(_stretches(v), int(v[0]), 1)
+        signal = difference(stretches(v), int(v[0]), 1)
         self.signals.append(signal)
         self.scaled.append(_scaled(signal))
 
@@ -152,8 +151,8 @@ def plan(v: Ints, kin: Kin) -> Plan:
 def _plan(v: Ints, kin: Kin) -> tuple[float, Plan]:
     """The plan that costs least over the stretches, and how many bits it takes for the column."""
     first = int(v[0])
-    some = _stretches(v)
-    times = _times(v, some)
+    some = stretches(v)
+    times = times_of(v, some)
     middle = int(np.partition(some.ravel(), some.size // 2)[some.size // 2])
     plans = [Plan(0, middle), Plan(1, first), Plan(2, first)]
     signals = [difference(some, p.first, p.differences) for p in plans]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from qres.codec import CodecError
 
 from qres_host.blocks import columns
-from qres_host.blocks.fit import estimate, quick_estimate
+from qres_host.blocks.fit import estimate, quick_estimate, stretches, times_of
 from qres_host.blocks.linear import wrap
 from qres_host.blocks.tokens import cost
 from qres_host.blocks.varint import Reader, put, put_signed
@@ -124,12 +124,13 @@ def find(column: Ints) -> Lattice | None:
 
 def _pays(column: Ints, lattice: Lattice) -> bool:
     """Whether indices and the lattice itself take fewer bits than the values, by estimates, a quick one first."""
-    index = lattice.apply(column)
+    some = stretches(column)
+    times = times_of(column, some)
     own = cost(np.diff(lattice.values)) if lattice.values.size else GRID_BITS
-    share = (quick_estimate(index) + own) / quick_estimate(column)
+    share = (quick_estimate(lattice.apply(some)) + own / times) / quick_estimate(some)
     if share <= SURE or share >= HOPELESS:
         return share <= SURE
-    return estimate(index) + own < estimate(column)
+    return estimate(lattice.apply(column)) + own < estimate(column)
 
 
 def _distinct(column: Ints) -> Ints:
