@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from qres.codec import CodecError
-from qres_host import archive
+from qres_host import archive, cli
 from qres_host.archive import arrays, block, container, general, look, writer
 from qres_host.archive.archive import Archive
 from qres_host.archive.fields import Fields
@@ -364,3 +364,23 @@ def test_what_is_no_table_is_refused(tmp_path: Path, table: Any) -> None:
     with pytest.raises(ValueError):
         archive.write(tmp_path / "x.qres", table)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("unit", ["h", "s", "ms", "ns"])
+def test_dates_of_arrays_are_found_by_iso_text(unit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_blocks(monkeypatch)
+    when = np.datetime64("2024-05-01T00:00:00", unit) + np.arange(50) * np.timedelta64(1, "h").astype(f"m8[{unit}]")
+    archive.write(tmp_path / "x.qres", {"x": np.arange(50), "hour": when})
+    with archive.open(tmp_path / "x.qres") as found:
+        assert found.time == found.columns[1]
+        for start in ("2024-05-02T00:00", "2024-05-02T00:00:00Z", when[24]):
+            assert found.read(start, "2024-05-02T03:00:00")["x"].tolist() == [24, 25, 26]
+
+
+def test_zones_of_a_question_count(tmp_path: Path) -> None:
+    text = "".join(f"2024-05-01T{hour:02}:00:00+02:00,{hour}\n" for hour in range(24))
+    (tmp_path / "x.csv").write_text("time,x\n" + text)
+    assert cli.run(["compress", str(tmp_path / "x.csv"), str(tmp_path / "x.qres")]) == 0
+    with archive.open(tmp_path / "x.qres") as found:
+        assert found.read("2024-05-01T10:00", "2024-05-01T12:00")["x"].tolist() == [10, 11]
+        assert found.read("2024-05-01T10:00Z", "2024-05-01T12:00+00:00")["x"].tolist() == [12, 13]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, BinaryIO
@@ -19,7 +20,8 @@ from qres_host.archive.fields import Fields
 from qres_host.archive.meta import BYTES, CSV, Column
 
 Array = npt.NDArray[Any]
-Moment = float | str | None
+_A_SECOND = {"D": 1 / 86400, "h": 1 / 3600, "m": 1 / 60, "s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+Moment = float | str | np.datetime64 | None
 
 
 class Archive:
@@ -74,9 +76,9 @@ class Archive:
     ) -> dict[str, Array]:
         """Return columns by name, cut to the rows whose time is at least `start` and before `end`.
 
-        `start` and `end` are numbers in the time column's unit, or ISO 8601 text when it holds dates; without a time
-        column they are refused. `rows` cuts by row number first (no step). Only blocks that can hold such rows are
-        decoded. Raises ValueError for an unknown column or time, CodecError for damage.
+        `start` and `end` are numbers in the time column's unit, or datetime64 or ISO 8601 text when it holds dates;
+        without a time column they are refused. `rows` cuts by row number first (no step). Only blocks that can hold
+        such rows are decoded. Raises ValueError for an unknown column or time, CodecError for damage.
         """
         parts = list(self.blocks(start, end, columns, rows))
         if not parts:
@@ -112,7 +114,7 @@ class Archive:
         for entry in self.container.entries:
             count = entry.summary.rows
             a, b, at = max(first - at, 0), min(stop - at, count), at + count
-            if a >= b or not _may_hold(entry, start, end):
+            if a >= b or not self._may_hold(entry, start, end):
                 continue
             summary, chunks = block.decode(self.container.payload(entry), len(self.columns))
             if summary.rows != count:
@@ -131,13 +133,45 @@ class Archive:
         when = moments(time, self.meta.origin == CSV)
         keep = np.isfinite(when)
         if start is not None:
-            keep &= when >= seconds(start, offset)
+            keep &= when >= self._number(start, offset)
         if end is not None:
-            keep &= when < seconds(end, offset)
+            keep &= when < self._number(end, offset)
         if keep.all():
             return chunks
         wanted = np.flatnonzero(keep)
         return [chunk.pick(wanted) for chunk in chunks]
+
+    def _may_hold(self, entry: Entry, start: Moment, end: Moment) -> bool:
+        """Return whether a block may have rows between two moments; zones shift the bounds by less than a day."""
+        if not entry.summary.flags & TIMED:
+            return True
+        day = 86400 * self._seconds_unit()
+        low = self._number(start, None) - (0 if isinstance(start, (int, float)) else day)
+        high = self._number(end, None) + (0 if isinstance(end, (int, float)) else day)
+        return not (entry.summary.high < low or entry.summary.low >= high)
+
+    def _seconds_unit(self) -> float:
+        """Return how many units of the time column's numbers a second has: those of datetime64 have their own."""
+        kind = np.dtype(self.columns[self.meta.time].kind or "f8")
+        if kind.kind != "M":
+            return 1.0
+        unit, count = np.datetime_data(kind)[:2]
+        if unit not in _A_SECOND:
+            raise ValueError(f"the time column counts in {unit}: ask in its own numbers")
+        return _A_SECOND[unit] / count
+
+    def _number(self, moment: Moment, offset: int | None) -> float:
+        """Return a moment as the time column counts it, NaN for none; `offset` is the zone of its clock in seconds."""
+        if moment is None:
+            return math.nan
+        if isinstance(moment, np.datetime64):
+            moment = str(np.datetime_as_string(moment, "ns"))
+        if not isinstance(moment, str):
+            return float(moment)
+        try:
+            return float(moment)
+        except ValueError:
+            return parse_moment(moment, offset) * self._seconds_unit()
 
     def raw(self) -> Iterator[bytes]:
         """Yield the bytes of an archive that holds bytes; CodecError for damage, ValueError for a table."""
@@ -164,25 +198,6 @@ class Archive:
             for chunk, column in zip(chunks, self.columns):
                 arrays.values(chunk, column.kind)
             yield entry.summary.rows
-
-
-def _may_hold(entry: Entry, start: Moment, end: Moment) -> bool:
-    """Return whether a block may have rows between two moments; zones shift the bounds by less than a day."""
-    if not entry.summary.flags & TIMED:
-        return True
-    low = seconds(start, None) - (86400 if isinstance(start, str) else 0) if start is not None else -np.inf
-    high = seconds(end, None) + (86400 if isinstance(end, str) else 0) if end is not None else np.inf
-    return bool(entry.summary.high >= low and entry.summary.low < high)
-
-
-def seconds(moment: float | str, offset: int | None) -> float:
-    """Return a moment as a number of the time column's unit; text is a number, or ISO 8601. ValueError for neither."""
-    if not isinstance(moment, str):
-        return float(moment)
-    try:
-        return float(moment)
-    except ValueError:
-        return parse_moment(moment, offset)
 
 
 def _join(parts: list[Array]) -> Array:

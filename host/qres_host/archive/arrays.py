@@ -59,9 +59,9 @@ def table(columns: Mapping[str, Array], units: Mapping[str, str], time: str | No
         Column(name, units.get(name, ""), "" if _is_text(values) else values.dtype.str)
         for name, values in zip(columns, arrays)
     ]
-    at = next(
-        (i for i, head in enumerate(heads) if (is_time_name(head.name) if time is None else head.name == time)), -1
-    )
+    named = [i for i, head in enumerate(heads) if (is_time_name(head.name) if time is None else head.name == time)]
+    dates = [i for i, head in enumerate(heads) if head.kind[1:2] == "M" and time is None]
+    at = [*named, *dates, -1][0]
     if time is not None and at < 0:
         raise ValueError(f"no column {time!r}")
     meta = Meta(TABLE, heads, at)

@@ -65,7 +65,7 @@ def csv_pieces(found: Archive, tell: Told, picked: list[int] | None = None, **cu
     for entry, chunks in found.chunks(**cut):
         tell(entry.summary.rows)
         wanted = range(len(chunks)) if picked is None else picked
-        for text in csvtext.rows_text([_as_text(chunks[i], found.columns[i].kind) for i in wanted], layout):
+        for text in csvtext.rows_text([as_text(chunks[i], found.columns[i].kind) for i in wanted], layout):
             yield held + text.removesuffix(csvtext.line_end(layout))
             held = csvtext.line_end(layout)
         flags = entry.summary.flags if entry.offset == last else 0
@@ -73,7 +73,7 @@ def csv_pieces(found: Archive, tell: Told, picked: list[int] | None = None, **cu
         yield held
 
 
-def _as_text(chunk: Chunk, kind: str) -> Chunk:
+def as_text(chunk: Chunk, kind: str) -> Chunk:
     """Return a chunk whose text can be written: cells of an array become the shortest text that means the same."""
     if not kind or (chunk.codes is None and (kind[1] == "i" or (kind[1] == "f" and chunk.form == NUMBER))):
         return chunk

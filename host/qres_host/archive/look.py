@@ -84,16 +84,20 @@ def _times(found: Archive, chunk: Chunk) -> dict[str, Any]:
     return {
         "column": found.columns[column].name,
         "template": chunk.template.decode(errors="replace"),
-        "first": _cell(chunk, 0),
-        "last": _cell(last, last.rows - 1) if last else None,
+        "first": _cell(chunk, 0, found.columns[column].kind),
+        "last": _cell(last, last.rows - 1, found.columns[column].kind) if last else None,
         "period": period,
         "regular": regular,
         "ordered": found.ordered,
     }
 
 
-def _cell(chunk: Chunk, row: int) -> str:
-    return chunk.part(row, row + 1).glyphs().texts()[0].decode(errors="replace") if chunk.rows else ""
+def _cell(chunk: Chunk, row: int, kind: str) -> str:
+    return (
+        export.as_text(chunk.part(row, row + 1), kind).glyphs().texts()[0].decode(errors="replace")
+        if chunk.rows
+        else ""
+    )
 
 
 def text_lines(path: str, about: dict[str, Any]) -> Iterator[str]:
