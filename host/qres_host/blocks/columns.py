@@ -76,8 +76,11 @@ def _column(v: Ints, columns: list[Ints], kin: fit.Kin | None) -> Column:
     u, finest, counts = np.asarray(found.u), np.asarray(found.token), found.counts
     parts = tokens.cheapest(counts, 1.0, tokens.SPLITS)[1]
     token = tokens.tokens(finest, parts)
-    kind, limits = _contexts(r, token, parts, plan) if kin else (NO_CONTEXT, np.zeros(0, np.int64))
-    context = _context(_keys(kind, r, token, parts), limits)
+    kind, limits = _contexts(v, token, parts, plan) if kin else (NO_CONTEXT, np.zeros(0, np.int64))
+    context = np.zeros(v.size, np.uint8)
+    if kind:
+        key = _sizes(token, parts) if kind == BY_SIZE else _levels(v, plan.first, np.arange(v.size))
+        context = _context(key, limits)
     table = _table(token, context, int(token.max()) + 1, limits.size + 1)
     weights = tokens.weights(table, bits_for(v.size))
     coder = tokens.Coder(weights, bits_for(v.size), parts)
@@ -88,16 +91,20 @@ def _column(v: Ints, columns: list[Ints], kin: fit.Kin | None) -> Column:
     return Column(head + _tables(weights), u, token, context, coder)
 
 
-def _keys(kind: int, r: Ints, token: Ints, parts: tokens.Split) -> Ints:
-    """What the contexts of this kind are chosen by, row by row, as `get_tokens` sees it."""
+def _sizes(token: Ints, parts: tokens.Split) -> Ints:
+    """The key of BY_SIZE for each row, as `get_tokens` sees it."""
     key = np.zeros(token.size + 2, np.int64)
-    if kind == BY_SIZE:
-        length = parts.length[token]
-        key[1:-1] = 2 * length
-        key[2:] += length
-    else:
-        key[1:-1] = r if kind == BY_LAST else linear.wrap(np.cumsum(r))
+    length = parts.length[token]
+    key[1:-1] = 2 * length
+    key[2:] += length
     return key[:-2]
+
+
+def _levels(v: Ints, first: int, rows: Ints) -> Ints:
+    """The key of BY_LAST and BY_SUM for these rows: the value before, less the first."""
+    key = linear.wrap(v[np.maximum(rows - 1, 0)] - first)
+    key[rows == 0] = 0
+    return key
 
 
 def _context(key: Ints, limits: Ints) -> NDArray[np.uint8]:
@@ -114,12 +121,12 @@ def _table(token: Ints, context: NDArray[np.uint8], size: int, contexts: int) ->
     return counts.reshape(contexts, size)
 
 
-def _contexts(r: Ints, token: Ints, parts: tokens.Split, plan: Plan) -> tuple[int, Ints]:
+def _contexts(v: Ints, token: Ints, parts: tokens.Split, plan: Plan) -> tuple[int, Ints]:
     """The kind of contexts, and their limits, that cost least over some stretches of the column."""
-    step = max(1, r.size // JUDGED)
-    starts = np.arange(0, r.size, STRETCH * step) if step > 1 else np.zeros(1, np.int64)
-    rows = (starts[:, None] + np.arange(STRETCH if step > 1 else r.size)).ravel()
-    rows = rows[: np.searchsorted(rows, r.size)]
+    step = max(1, v.size // JUDGED)
+    starts = np.arange(0, v.size, STRETCH * step) if step > 1 else np.zeros(1, np.int64)
+    rows = (starts[:, None] + np.arange(STRETCH if step > 1 else v.size)).ravel()
+    rows = rows[: np.searchsorted(rows, v.size)]
     some = token[rows]
     size = int(some.max()) + 1
     best = tokens.entropy(np.bincount(some)[None], step)
@@ -128,7 +135,7 @@ def _contexts(r: Ints, token: Ints, parts: tokens.Split, plan: Plan) -> tuple[in
         if kind == BY_LAST and (plan.taps or plan.differences > 1):
             continue
         kind = BY_SUM if kind == BY_LAST and plan.differences else kind
-        key = _keys(kind, r, some, parts) if kind == BY_SIZE else _keys(kind, r, token, parts)[rows]
+        key = _sizes(some, parts) if kind == BY_SIZE else _levels(v, plan.first, rows)
         ranked = np.sort(key[:: max(1, key.size // LEVELS_SEEN)])
         limits = np.unique(ranked[np.arange(1, count) * ranked.size // count])
         bits = tokens.entropy(_table(some, _context(key, limits), size, limits.size + 1), step)

@@ -18,7 +18,7 @@ from qres_host.blocks.tokens import cost
 from qres_host.blocks.varint import Reader, put, put_signed
 
 SHIFT: Final = 20
-SAMPLE: Final = 4096
+SAMPLE: Final = 2048
 RANGE_MAX: Final = 1 << 22
 """Above this range a column's distinct values are sorted, not marked."""
 DENSITY_MAX: Final = 0.6
