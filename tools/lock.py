@@ -13,10 +13,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SETS = (
-    # extra, file, with the run-time dependencies
-    ("dev", "requirements.txt", True),
-    ("node", "requirements-node.txt", False),
-    ("stubs", "requirements-stubs.txt", False),
+    # extras, file, with the run-time dependencies
+    (("dev", "fast", "bench"), "requirements.txt", True),
+    (("node",), "requirements-node.txt", False),
+    (("stubs",), "requirements-stubs.txt", False),
 )
 FLAGS = (
     *("--quiet", "--no-config", "--upgrade", "--strip-extras", "--generate-hashes", "--allow-unsafe"),
@@ -39,10 +39,10 @@ def main() -> None:
         venv.create(folder, with_pip=True)
         python = str(Path(folder) / "bin" / "python")
         subprocess.run([python, "-m", "pip", "install", "--quiet", *extra("lock")], check=True)
-        for name, target, whole in SETS:
+        for names, target, whole in SETS:
             source = Path(folder) / "extra.in"
-            source.write_text("\n".join(extra(name)) + "\n")
-            what = ["--extra", name, "pyproject.toml"] if whole else [str(source)]
+            source.write_text("\n".join(line for name in names for line in extra(name)) + "\n")
+            what = [*(f"--extra={name}" for name in names), "pyproject.toml"] if whole else [str(source)]
             command = [python, "-m", "piptools", "compile", *FLAGS, "-o", target, *what]
             subprocess.run(command, cwd=ROOT, check=True)
             print(f"{target} written", file=sys.stderr)
