@@ -230,3 +230,13 @@ def test_a_table_can_be_followed_while_it_grows(folder: Path) -> None:
         assert before.read()["time"].shape == (600,)
     with archive.open("t.qres") as after:
         assert after.rows == 1200 and not after.ordered
+
+
+def test_bytes_are_appended_to_bytes_only(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("log").write_bytes(b"1,2\n3,4\n" * 50)
+    assert cli.run(["compress", "--as", "bytes", "log", "log.qres"]) == 0
+    assert cli.run(["compress", "--append", "log", "log.qres"]) == 0
+    assert cli.run(["compress", "--append", "t.csv", "log.qres"]) == errors.USAGE
+    assert "the archive holds bytes, the input is a table" in capsys.readouterr().err
+    assert cli.run(["decompress", "log.qres", "log.back"]) == 0
+    assert Path("log.back").read_bytes() == b"1,2\n3,4\n" * 100

@@ -143,7 +143,7 @@ class Archive:
 
     def _may_hold(self, entry: Entry, start: Moment, end: Moment) -> bool:
         """Return whether a block may have rows between two moments; zones shift the bounds by less than a day."""
-        if not entry.summary.flags & TIMED:
+        if (start is None and end is None) or not entry.summary.flags & TIMED:
             return True
         day = 86400 * self._seconds_unit()
         low = self._number(start, None) - (0 if isinstance(start, (int, float)) else day)

@@ -160,6 +160,8 @@ def join_npy(meta: Meta, columns: list[Array]) -> Array:
 def _joined(fields: Fields, columns: list[Array], kind: Any) -> Array:
     """Return columns in the shape that `fields` tell; more rows than that (appended ones) lengthen the first axis."""
     fortran, shape = _read_shape(fields)
+    if not columns or any(column.dtype != columns[0].dtype for column in columns):
+        raise CodecError("an array without columns of its type")
     values = np.stack(columns, axis=1) if len(columns) > 1 else columns[0]
     values = values.astype(kind, copy=False)
     if values.size != math.prod(shape) and shape and (len(shape) == 1 or len(columns) > 1):

@@ -190,7 +190,9 @@ def _create(
 def _append(given: Input, target: str, level: str, form: str | None, told: Told) -> None:
     with archive.open(target) as found:
         holds_bytes = found.meta.origin == BYTES
-    table = None if holds_bytes and not form else inputs.table(given, form, level, told)
+    # Bytes that nobody called a table go on as bytes, however they look.
+    as_bytes = holds_bytes and not inputs.promised(given, form)[1]
+    table = None if as_bytes else inputs.table(given, form, level, told)
     if table is None:
         torn = writer.append_bytes(Path(target), given.opener(told), level)
     else:
