@@ -228,6 +228,7 @@ class Appender:
         """
         self.file = file
         self.offset = offset
+        self._durable = found is not None
         self.last_index = found.last_index if found and found.complete else -1
         self.entries = list(found.entries) if found and not found.complete else []
 
@@ -254,7 +255,10 @@ class Appender:
         self.offset += len(head) + length + 4
 
     def finish(self) -> None:
-        """Write the index."""
+        """Write the index; behind a file that was there, only when the disk has the blocks that it names."""
+        if self._durable:
+            self.file.flush()
+            os.fsync(self.file.fileno())
         data = pack_index(self.entries, self.offset, self.last_index)
         self.file.write(data)
         self.last_index, self.offset = self.offset, self.offset + len(data)
