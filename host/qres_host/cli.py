@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import click
 
 from qres_host import __version__
-from qres_host.errors import FAILURE, OK, USAGE, QresError
+from qres_host.errors import FAILURE, INTERRUPTED, OK, USAGE, QresError
 
 # name: (module:attribute, one-line help). The help stands here so that `qres --help` imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -89,7 +89,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _complain(error.format_message())
         return FAILURE
     except (KeyboardInterrupt, click.Abort):
-        return OK
+        return INTERRUPTED  # commands that Ctrl-C is meant to end catch it themselves
     except BrokenPipeError:
         # The reader of our output (head, less) went away: that is its right. Keep the interpreter's
         # own flush at exit from complaining about the closed pipe.

@@ -12,6 +12,7 @@ USAGE = 2
 NO_DEVICE = 3
 PARTIAL = 4
 TIMEOUT = 5
+INTERRUPTED = 130  # as shells say of SIGINT
 
 
 class QresError(Exception):
