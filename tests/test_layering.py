@@ -13,13 +13,31 @@ import source
 LAYERS: dict[str, int] = {
     # L0: numbers and tags
     **dict.fromkeys(("qres", "compat", "fixed", "kernels", "stats", "rng", "ed25519", "events", "bits"), 0),
+    **dict.fromkeys(("rangecoder", "forecast", "cm"), 0),
     # L1: one algorithm each
-    **dict.fromkeys(("predict", "codec", "encoder", "model", "detect", "regime", "energy", "wake"), 1),
+    **dict.fromkeys(
+        (
+            "predict",
+            "codec",
+            "encoder",
+            "state",
+            "checkpoint",
+            "rice",
+            "huffman",
+            "mixed",
+            "model",
+            "detect",
+            "regime",
+            "energy",
+            "wake",
+        ),
+        1,
+    ),
     **dict.fromkeys(("reputation", "aggregate", "config"), 1),
     # L2: what goes over the air and into memory
     **dict.fromkeys(("gossip", "packet", "audit", "identity", "sigma", "snapshot"), 2),
     # L3: the node and its parts
-    **dict.fromkeys(("node", "telemetry", "link", "rounds", "sensing", "windows", "trace"), 3),
+    **dict.fromkeys(("node", "commands", "telemetry", "link", "rounds", "sensing", "windows", "trace"), 3),
     # L4: the chip
     **dict.fromkeys(("port", "run"), 4),
 }

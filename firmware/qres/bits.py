@@ -1,10 +1,12 @@
-"""Bits into bytes, most significant first."""
+"""Bits into bytes and back, most significant first."""
+
+
+class BitsError(ValueError):
+    """Bytes that end too early."""
 
 
 class BitWriter:
     """Appends bits to a bytearray."""
-
-    STATE = "u:bits b:data"
 
     def __init__(self) -> None:
         """Empty."""
@@ -22,3 +24,32 @@ class BitWriter:
             count -= take
             self.data[-1] |= ((value >> count) & ((1 << take) - 1)) << (free - take)
             self.bits += take
+
+
+class BitReader:
+    """Reads bits from bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        """Start at the first byte."""
+        self.data = data
+        self.at = 0
+        self.end = len(data) * 8
+
+    def get(self, count: int) -> int:
+        """The next `count` bits as an int; BitsError past the end."""
+        if count > self.end - self.at:
+            raise BitsError("truncated")
+        value = 0
+        while count > 0:
+            left = 8 - (self.at & 7)
+            take = count if count < left else left
+            byte = self.data[self.at >> 3] >> (left - take)
+            value = value << take | byte & ((1 << take) - 1)
+            self.at += take
+            count -= take
+        return value
+
+    def ended(self) -> bool:
+        """Whether only the zeros that fill the last byte are left."""
+        left = self.end - self.at
+        return left < 8 and not self.get(left)

@@ -20,7 +20,8 @@ DEFAULTS: "dict[str, Any]" = {
     "guard_ms": 40,  # least lead of a radio window
     "order": 4,  # lags of the linear model
     "predictor": "linear",  # the same in the whole swarm
-    "coder": "rice",  # of packets
+    "coder": "cm",  # of packets
+    "checkpoints": True,  # packets start from what the gateway acknowledged
     "rate": 41,  # learning rate, Q10 (0.04)
     "storm_rate": 205,  # learning rate in Storm, Q10 (0.2)
     "sigma": 5,  # a spike deviates by more standard deviations
@@ -65,9 +66,11 @@ _CHOICES = {
     "role": ROLES,
     "profile": ("default", "seed"),
     "predictor": ("linear", "persistence"),
-    "coder": ("rice", "huffman"),
+    "coder": ("rice", "huffman", "cm"),
     "aggregator": ("adaptive", "weighted_mean", "trimmed_mean", "median"),
 }
+_STEP_MAX = 0xFFFFFF
+_MIXING_BYTES = 800  # of RTC memory for what the coder cm has learned inside a packet
 _MODEL_BYTES = 210  # of a packed model, beside the head of an update
 _EXTRA = (
     "swarm_key",
@@ -111,6 +114,10 @@ def load(given: "dict[str, Any]") -> "dict[str, Any]":
     cfg["channels"] = _channels(cfg.get("channels"))
     if len(cfg["channels"]) * (2 * cfg["order"] + 3) > _MODEL_BYTES:
         raise ConfigError("'order' is too high for so many channels: a model must fit one frame")
+    if cfg["coder"] == "cm" and len(cfg["channels"]) * (4 * cfg["order"] + 62) > _MIXING_BYTES:
+        if "coder" in given:
+            raise ConfigError("'coder' must be rice or huffman: cm has too much to remember for so many channels")
+        cfg["coder"] = "rice"
     layout = [str(cfg["order"])] + [c["name"] + "\t" + c["unit"] + "\t" + c["scale"] for c in cfg["channels"]]
     cfg["model_key"] = crc32("\n".join(layout).encode()) & 0xFFFF
     return cfg
@@ -142,6 +149,14 @@ def _power(value: "Any") -> dict[str, int]:
     return power
 
 
+def _step(channel: "dict[str, Any]", key: str) -> int:
+    """How far the host may be off in this channel, in its integer steps; 0: not at all."""
+    v = channel.get(key, 0)
+    if not isinstance(v, int) or isinstance(v, bool) or not 0 <= v <= _STEP_MAX:
+        raise ConfigError("'channels.%s' must be an integer from 0 to %d" % (key, _STEP_MAX))
+    return v
+
+
 def _channels(value: "Any") -> list["dict[str, Any]"]:
     if not isinstance(value, (list, tuple)) or not 1 <= len(value) <= 15:
         raise ConfigError("'channels' must list 1 to 15 channels")
@@ -158,6 +173,8 @@ def _channels(value: "Any") -> list["dict[str, Any]"]:
                 "unit": c.get("unit", ""),
                 "scale": c.get("scale", "1"),
                 "range": c.get("range", 0),
+                "eps": _step(c, "eps"),
+                "silent": _step(c, "silent"),
             }
         )
     return out

@@ -1,136 +1,45 @@
-"""Fills lossless packets of samples that decode on their own, sized in bytes; `qres.codec` reads them, on the host.
+"""Fills packets of samples, sized in bytes, that decode on their own given what they start from; see `qres.codec`.
 
-A packet starts from the swarm's model (named by its hash) or from nothing, and carries one step after the other: for
-each channel the residual of the linear prediction, in an adaptive Rice or a canonical Huffman code.  See docs/wire.md.
+A packet starts from a checkpoint of this very stream that the receiver acknowledged, from the swarm's model, or from
+nothing; it names what it starts from.  Exact, or bounded by an error for each channel, or silent while the prediction
+is good enough.  See docs/wire.md.
 """
 
-from array import array
-
-from qres.bits import BitWriter
-from qres.compat import bit_length, const
-from qres.fixed import exp2_q12, sat32
-from qres.kernels import DELTA_MAX, nlms_predict, push
+from qres.compat import const
 from qres.model import Model
+from qres.state import COLD_ORDER, State, put_varint, zigzag
+
+if False:
+    from typing import Any
+
+    from qres.checkpoint import Checkpoint
+    from qres.snapshot import Reader, Writer
 
 COLD = const(0)  # states: what the packet starts from
 SWARM = const(1)
+CHECKPOINT = const(2)
 RICE = const(0)  # coders
 HUFFMAN = const(1)
-CODERS = ("rice", "huffman")
-
+CM = const(2)
+CODERS = ("rice", "huffman", "cm")
+MODES = const(64)  # bits of the first byte: how exact each channel is follows;
+KEPT = const(128)  # the sender keeps the state that the packet ends in, and waits for its acknowledgement
 STEPS_MAX = const(255)
-QUOTIENT_MAX = const(18)  # longer unary parts are escaped
-_RENORM = const(24)  # samples after which the running mean halves: how fast it follows
-_PRIOR = const(6)  # how many samples the model's scale counts for
-LENGTH_BITS = const(6)  # width of an explicit bit count: 0 to 33
-# Code lengths for the distance of a residual's class (its bit count) from the expected one: 0, +1, -1, +2, ..., escape.
-LENGTHS = (2, 2, 2, 4, 3, 6, 5, 8, 7, 8)
-ESCAPE = const(9)
 
 
-def _canonical(lengths: "tuple[int, ...]") -> list[int]:
-    """Codes of a canonical prefix code with these lengths (RFC 1951, 3.2.2)."""
-    codes = [0] * len(lengths)
-    code = 0
-    for n in range(1, max(lengths) + 1):
-        for symbol in range(len(lengths)):
-            if lengths[symbol] == n:
-                codes[symbol] = code
-                code += 1
-        code <<= 1
-    return codes
+def coder_class(number: int) -> "Any":
+    """The class of a coder by its number; only what is asked for is loaded."""
+    if number == CM:
+        from qres.mixed import Mixed
 
+        return Mixed
+    if number == HUFFMAN:
+        from qres.huffman import Huffman
 
-CODES = _canonical(LENGTHS)
+        return Huffman
+    from qres.rice import Rice
 
-
-class Channel:
-    """What both ends know of one channel inside a packet."""
-
-    STATE = "u:count i:last u:n u:total a:d"
-
-    def __init__(self, model: "Model | None", index: int) -> None:
-        """Start from channel `index` of `model`, or from nothing."""
-        order = model.order if model else 1
-        self.w = array("i", model.weights(index) if model else [0])
-        self.d = array("i", [0] * order)
-        self.count = 0  # values seen, at most order + 1
-        self.last = 0
-        self.n = _PRIOR if model else 1
-        self.total = exp2_q12(model.scale_q12(index)) * _PRIOR if model else 0
-
-    def predict(self) -> int:
-        """Predicted value, int32."""
-        if self.count < 2:
-            return self.last
-        return sat32(self.last + nlms_predict(self.w, 0, self.d, self.count - 1))
-
-    def learn(self, value: int, residual: int) -> None:
-        """Take the value that was coded."""
-        if self.count:
-            delta = value - self.last
-            push(self.d, len(self.d), min(max(delta, -DELTA_MAX), DELTA_MAX))
-            self.total += residual if residual >= 0 else -residual
-            self.n += 1
-            if self.n >= _RENORM:
-                self.n >>= 1
-                self.total >>= 1
-        if self.count <= len(self.d):
-            self.count += 1
-        self.last = value
-
-    def rice_parameter(self) -> int:
-        """The smallest k with n * 2^k >= the sum of |residual|, as in JPEG-LS (ITU-T T.87); 0 to 32."""
-        k = 0
-        while self.n << k < self.total and k < 32:
-            k += 1
-        return k
-
-    def expected_class(self) -> int:
-        """Bit count of the mean |residual|."""
-        return bit_length((self.total + (self.n >> 1)) // self.n)
-
-
-def _zigzag(value: int) -> int:
-    return -2 * value - 1 if value < 0 else 2 * value
-
-
-def _codes(channel: Channel, coder: int, value: int, residual: int, out: "list[tuple[int, int]]") -> None:
-    """Append the (bits, count) pairs of one value to `out`."""
-    z = _zigzag(value if channel.count == 0 else residual)
-    if channel.count == 0:
-        n = bit_length(z)
-        out.append((n, LENGTH_BITS))
-        out.append((z, n))
-        return
-    if coder == RICE:
-        k = channel.rice_parameter()
-        q = z >> k
-        if q < QUOTIENT_MAX:
-            out.append((((1 << q) - 1) << 1, q + 1))
-            out.append((z & ((1 << k) - 1), k))
-            return
-        out.append(((1 << QUOTIENT_MAX) - 1, QUOTIENT_MAX))
-        n = bit_length(z)
-        out.append((n, LENGTH_BITS))
-        out.append((z, n))
-        return
-    size = bit_length(residual)
-    away = size - channel.expected_class()
-    symbol = 2 * away - 1 if away > 0 else -2 * away
-    if symbol < ESCAPE:
-        out.append((CODES[symbol], LENGTHS[symbol]))
-    else:
-        out.append((CODES[ESCAPE], LENGTHS[ESCAPE]))
-        out.append((size, LENGTH_BITS))
-    out.append((residual if residual > 0 else residual + (1 << size) - 1, size))
-
-
-def _put_varint(out: bytearray, value: int) -> None:
-    while value > 127:
-        out.append((value & 127) | 128)
-        value >>= 7
-    out.append(value)
+    return Rice
 
 
 def period_code(period_ms: int) -> int:
@@ -138,67 +47,125 @@ def period_code(period_ms: int) -> int:
     return period_ms if period_ms < 32768 else 32768 + min(period_ms // 1000, 32767)
 
 
+def quantize(value: int, eps: int) -> int:
+    """The step of the lattice of odd width 2 eps + 1 that is nearest to `value`."""
+    return (value + eps) // (2 * eps + 1)
+
+
 class Encoder:
     """Fills one packet, step by step; `limit` is the most bytes that `finish` may return."""
 
-    STATE = "u:index u:steps o:bits l:channels"
+    def __init__(
+        self,
+        channels: int,
+        coder: int,
+        limit: int,
+        base: "Model | Checkpoint | None" = None,
+        modes: "list[tuple[int, int]] | None" = None,
+    ) -> None:
+        """`coder` is one of RICE, HUFFMAN and CM; `base`, of as many channels, is what the packet starts from.
 
-    def __init__(self, channels: int, coder: int, limit: int, model: "Model | None") -> None:
-        """`coder` RICE or HUFFMAN; `model` must have `channels` channels."""
-        self.coder = coder
+        `modes`: for each channel its largest error, and below what distance from the prediction it may be silent.
+        """
+        self.modes = modes or []
+        self.base = base
         self.limit = limit
-        self.model = model
-        self.channels = [Channel(model, c) for c in range(channels)]
+        kind = coder_class(coder)
+        self.state = State(channels, base.order if base else COLD_ORDER, kind)
+        self.state.silent = [max(silent // (2 * eps + 1), 1) if silent else 0 for eps, silent in self.modes]
+        self.point = None if isinstance(base, Model) else base
+        self.head = 11 + (0 if base is None else 4) + (1 + 4 * channels if modes and not self.point else 0)
+        self.coder = kind(channels, limit, None)
+        if isinstance(base, Model):
+            self.state.start(base)
         self.index = 0  # of the first step
         self.steps = 0
-        self.bits = BitWriter()
-        self.head = 12 + (4 if model else 0)  # most bytes of a header: 3 + index 7 + period 2
 
     def add(self, index: int, values: "tuple[int | None, ...]") -> bool:
         """Append the step number `index`; False, with nothing changed, when it does not fit or does not follow on."""
         if self.steps == STEPS_MAX or (self.steps and index != self.index + self.steps):
             return False
-        codes = [(0, 1)]
-        if None in values:
-            codes = [(1, 1)]
-            for v in values:
-                codes.append((0 if v is None else 1, 1))
-        residuals = []
-        for c in range(len(self.channels)):
-            v = values[c]
-            channel = self.channels[c]
-            residual = 0 if v is None else v - channel.predict()
-            residuals.append(residual)
-            if v is not None:
-                _codes(channel, self.coder, v, residual, codes)
-        size = self.bits.bits
-        for _, n in codes:
-            size += n
-        if self.head + ((size + 7) >> 3) > self.limit:
-            return False
+        state, coder = self.state, self.coder
         if self.steps == 0:
             self.index = index
-        for v, n in codes:
-            self.bits.put(v, n)
-        for c in range(len(self.channels)):
-            v = values[c]
-            if v is not None:
-                self.channels[c].learn(v, residuals[c])
+            if self.point:
+                from qres.checkpoint import resume
+
+                resume(state, coder, self.point, abs(index - self.point.next_index))
+        mark = coder.mark()
+        kept = bytes(state.ints), bytes(state.words), bytes(state.runs), list(state.last), state.away
+        self._code(values)
+        if self.head + coder.size() > self.limit:
+            coder.back(mark)
+            state.back(kept)
+            return False
         self.steps += 1
         return True
 
+    def _code(self, values: "tuple[int | None, ...]") -> None:
+        state, coder = self.state, self.coder
+        gone = 0
+        for c in range(len(values)):
+            if values[c] is None:
+                gone |= 1 << c
+        coder.step(gone, len(values))
+        for c in range(len(values)):
+            v = values[c]
+            if v is None:
+                state.skip(c)
+            else:
+                state.value(c, coder, quantize(v, self.modes[c][0]) if self.modes else v)
+        coder.end()
+
     def size_bytes(self) -> int:
         """At most this many bytes would `finish` return now."""
-        return self.head + len(self.bits.data)
+        size: int = self.head + self.coder.size()
+        return size
 
-    def finish(self, period_ms: int, regime: int) -> bytes:
-        """The packet: header, then bits."""
-        state = SWARM if self.model else COLD
-        out = bytearray([state | self.coder << 2 | regime << 4, len(self.channels), self.steps])
-        _put_varint(out, self.index)
-        code = period_code(period_ms)
-        out.append(code & 255)
-        out.append(code >> 8)
-        if self.model:
-            out += self.model.hash
-        return bytes(out + self.bits.data)
+    def checkpoint(self, node: int, period_ms: int) -> "Checkpoint":
+        """The state after the last step, for packets of `node` to start from once it is acknowledged."""
+        from qres.checkpoint import Checkpoint, pack
+
+        modes = [(eps, 1 if threshold else 0) for eps, threshold in self.modes]
+        packed = pack(self.state, self.coder, self.index + self.steps, period_code(period_ms), modes)
+        return Checkpoint(node, packed)
+
+    def finish(self, period_ms: int, regime: int, kept: bool = False) -> bytes:
+        """The packet: header, then the code; nothing can follow.  `kept`: the sender keeps its `checkpoint`."""
+        state = CHECKPOINT if self.point else SWARM if self.base else COLD
+        told = bool(self.modes) and not self.point
+        flags = (MODES if told else 0) | (KEPT if kept else 0)
+        out = bytearray([state | self.coder.ID << 2 | regime << 4 | flags, self.steps])
+        if self.point:
+            put_varint(out, zigzag(self.index - self.point.next_index))
+            out += self.point.name
+        else:
+            if self.base is None:
+                out.append(self.state.channels)
+            put_varint(out, self.index)
+            code = period_code(period_ms)
+            out.append(code & 255)
+            out.append(code >> 8)
+            if isinstance(self.base, Model):
+                out += self.base.hash
+        if told:
+            from qres.checkpoint import put_modes
+
+            put_modes(out, self.modes)
+        return bytes(out + self.coder.finish())
+
+    def dump(self, out: "Writer") -> None:
+        """Write what is in the packet so far to a snapshot."""
+        out.uint(self.index)
+        out.uint(self.steps)
+        if self.steps:
+            self.coder.dump(out)
+            self.state.dump(out)
+
+    def load(self, data: "Reader") -> None:
+        """Read it from a snapshot, of the same base; ValueError when it is of another configuration."""
+        self.index = data.uint()
+        self.steps = data.uint()
+        if self.steps:
+            self.coder.load(data)
+            self.state.load(data)

@@ -48,3 +48,4 @@ WIRE_REPLY = const(3)
 WIRE_HELLO = const(4)
 WIRE_PEERS = const(5)
 WIRE_LOG = const(6)
+WIRE_POINTS = const(7)  # never from a board: what a host writes into its own capture

@@ -18,7 +18,6 @@ if False:
     from qres.snapshot import Reader, Writer
 
 _ENTRIES_MAX = const(128)
-_SEEN_MAX = const(32)
 _NAMES_MAX = const(32)  # announced models that a round counts
 _ENOUGH = const(2)  # equal announcements heard after which a node keeps its own to itself
 _SLACK = const(2048)  # 1/32 in Q16.16: what a check must allow where all changes heard were alike
@@ -36,23 +35,6 @@ def priority(residual: int, accuracy: int, energy_permille: int) -> int:
     """gain x (1 - error) x max(energy - 0.15, 0) / 0.85, Q16.16; who goes first where not all fit."""
     rest = max(energy_permille - _RESERVE_PERMILLE, 0)
     return (accuracy * max(65536 - residual, 0) >> 16) * rest // 850
-
-
-class SeenCache:
-    """The last frames heard, by (node, session, counter)."""
-
-    STATE = "t:frames"
-
-    def __init__(self) -> None:
-        """Nothing seen."""
-        self.frames: list[tuple[int, int, int]] = []
-
-    def note(self, frame: "tuple[int, int, int]") -> bool:
-        """Remember a frame; True when it is new."""
-        if frame in self.frames:
-            return False
-        self.frames = (self.frames + [frame])[-_SEEN_MAX:]
-        return True
 
 
 class Round:

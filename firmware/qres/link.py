@@ -1,11 +1,28 @@
 """The authenticated link: seals what a node says and opens what it hears, each frame once."""
 
 from qres.compat import const
-from qres.gossip import SeenCache
 from qres.packet import ALERT, COUNTER_MAX, PacketError, node_id, parse, seal, verify
 from qres.reputation import Table
 
 _OVERHEARD_MAX = const(0x7FFFFFFF)
+_SEEN_MAX = const(32)
+
+
+class SeenCache:
+    """The last frames heard, by (node, session, counter)."""
+
+    STATE = "t:frames"
+
+    def __init__(self) -> None:
+        """Nothing seen."""
+        self.frames: list[tuple[int, int, int]] = []
+
+    def note(self, frame: "tuple[int, int, int]") -> bool:
+        """Remember a frame; True when it is new."""
+        if frame in self.frames:
+            return False
+        self.frames = (self.frames + [frame])[-_SEEN_MAX:]
+        return True
 
 
 class Link:

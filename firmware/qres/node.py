@@ -5,7 +5,7 @@ off what is due, and ends with the SLEEP until the next entry.
 """
 
 from qres import events as ev
-from qres import packet, telemetry, windows
+from qres import packet, windows
 from qres.compat import const
 from qres.energy import RECHARGE_PERMILLE, Pool, Silence
 from qres.fixed import sat32
@@ -30,7 +30,7 @@ class Node:
     STATE = (
         "b:mac o:link o:clock c:sensing o:machine o:pool o:silence o:queue o:rng c:rounds o:agenda t:votes u:radio "
         "u:rest u:measured u:tries u:battery_mv i:last_index i:anchor u:silent u:awake_ms u:radio_ms i:last_ms "
-        "i:started_ms b:saved"
+        "i:started_ms b:saved b:acks b:naks"
     )
 
     def __init__(self, config: "dict[str, Any]") -> None:
@@ -49,6 +49,7 @@ class Node:
         cfg = self.cfg
         self.mac = bytes(6)
         self.saved = bytes(4)  # hash of the model in flash
+        self.acks = self.naks = b""  # names of checkpoints that the host holds and misses, to be announced
         self.link = Link(cfg["key"], cfg["peers"])
         self.clock = Clock()
         self.sensing = Sensing(cfg)
@@ -91,7 +92,9 @@ class Node:
             self._power(event[2], event[3])
             return out
         elif tag == ev.COMMAND:
-            self._command(now, event[2], event[3], out)
+            from qres.commands import command
+
+            command(self, now, event[2], event[3], out)
         if not self._work_off(now, out):
             self._sleep(now, out)
         return out
@@ -124,18 +127,22 @@ class Node:
         resumed = cause == ev.DEEP_SLEEP and self.link.me == packet.node_id(self.mac)
         self.link.start(self.mac, session, resumed)
         self.radio = 0
+        self.sensing.node = self.link.me
         if resumed and self.agenda.items:
             return
+        self.sensing.forget()
         self.rng = Rng(seed ^ self.link.me)
         self.started_ms = now
         self.awake_ms = self.radio_ms = self.pool.spent_uj = 0
         self.link.peers.know(self.link.me, now)
-        self._clear()
+        self.clear()
         self.clock.stratum = UNSYNCED
         if self.sentinel:
             self.clock.reference(now)
             self.switch(1, out)
-            out.append((ev.REPORT, ev.WIRE_HELLO, telemetry.hello(self)))
+            from qres.telemetry import hello
+
+            out.append((ev.REPORT, ev.WIRE_HELLO, hello(self)))
             self.plan(now)
             self.agenda.at(now, ANNOUNCE)
         else:
@@ -187,19 +194,10 @@ class Node:
             self.measured = 1
         self.battery_mv = max(millivolts, 0)
 
-    def _command(self, now: int, name: str, argument: "Any", out: "list[tuple[Any, ...]]") -> None:
-        """Commands of the host: "time" (unix ms, the sentinel's clock) and "status"."""
-        if name == "time" and self.sentinel and isinstance(argument, int) and 0 <= argument < 1 << 47:
-            self.clock.set(now, argument, 0)
-            self._clear()
-            self.plan(now)
-            self.agenda.at(argument, ANNOUNCE)
-        elif name == "status":
-            self._report(now, 0, self.link.seal(packet.TELEMETRY, telemetry.pack(telemetry.values(self, now))), out)
-        else:
-            out.append((ev.REPLY, b'{"error":"unknown command or argument"}'))
-            return
-        out.append((ev.REPLY, b'{"ok":true}'))
+    def hear_names(self, held: bytes, missed: bytes) -> None:
+        """The host holds and misses checkpoints of these names."""
+        for full in self.sensing.acknowledged(held, missed, self.machine.state):
+            self.queue.put(packet.DATA, full)
 
     def _packet(self, now: int, frame: bytes, rssi: int, out: "list[tuple[Any, ...]]") -> None:
         opened = self.link.open(frame, now)
@@ -207,7 +205,7 @@ class Node:
             return
         kind, node, payload = opened
         if self.sentinel:
-            self._report(now, rssi, frame, out)
+            self.report(now, rssi, frame, out)
         try:
             if kind == packet.MODEL:
                 self._hear_model(now, node, payload)
@@ -237,13 +235,15 @@ class Node:
         if self.clock.stratum != UNSYNCED and heard.epoch > self.rounds.epoch_of(self.clock.swarm(now)) + 1:
             raise PacketError("an epoch of the future")
         if fresh:
-            self._clear()
+            self.clear()
         model = self.rounds.hear_model(heard, self.sensing.model)
         if model is not None:
             if model.hash != self.sensing.model.hash:
                 self.sensing.adopt(model)
             if heard.stratum == 0:
                 self.sensing.confirm(model)
+        if heard.stratum == 0:
+            self.hear_names(heard.held, heard.missed)
         if fresh and self.clock.stratum != UNSYNCED:
             self.plan(now)
             swarm = self.clock.swarm(now)
@@ -271,7 +271,7 @@ class Node:
 
     # The agenda
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
         """Time began anew: nothing that was planned holds."""
         self.agenda.items = []
         self.rounds.restart()
@@ -335,11 +335,12 @@ class Node:
         out.append((ev.SEND, frame))
         self.pool.spend_send(len(frame))
         if self.sentinel:
-            self._report(now, 0, frame, out)
+            self.report(now, 0, frame, out)
 
     # Words about itself
 
-    def _report(self, now: int, rssi: int, frame: bytes, out: "list[tuple[Any, ...]]") -> None:
+    def report(self, now: int, rssi: int, frame: bytes, out: "list[tuple[Any, ...]]") -> None:
+        """Show the host a frame that was heard with `rssi` dBm, or our own (0)."""
         head = self.clock.swarm(now).to_bytes(8, "little") + bytes([rssi & 0xFF])
         out.append((ev.REPORT, ev.WIRE_RADIO, head + frame))
 
@@ -370,11 +371,13 @@ class Node:
         return blob
 
     def _fit(self) -> None:
-        """Forget what RTC memory has no room for: first queued frames, which are counted, then peers long unheard."""
+        """Forget what RTC memory has no room for: checkpoints, queued frames, which are counted, peers long unheard."""
         while True:
             over = len(self.snapshot(False)) - RTC_BYTES
             if over <= 0:
                 return
+            if self.sensing.shed():
+                continue
             if self.queue.items:
                 self.queue.shrink(max(sum([len(p) + 3 for _, p in self.queue.items]) - over, 0))
             elif not self.link.peers.forget_one():

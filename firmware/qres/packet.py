@@ -21,6 +21,7 @@ ALERT = const(5)
 PULL = const(6)
 KIND_NAMES = ("", "DATA", "UPDATE", "MODEL", "TELEMETRY", "ALERT", "PULL")
 
+NAMES_MAX = const(36)  # of checkpoints that an announcement tells of; beside the largest model 52 bytes are left
 COUNTER_MAX = const(0xFFFFFF)
 
 
@@ -109,7 +110,12 @@ class Announcement:
     def __init__(
         self, time_ms: int, stratum: int, epoch: int, inputs: int, channels: int, order: int, packed: bytes
     ) -> None:
-        """Swarm time when sent; the clock's stratum, 0 to 15; updates in the model, 0 to 255; its packed form."""
+        """Swarm time when sent; the clock's stratum, 0 to 15; updates in the model, 0 to 255; its packed form.
+
+        `held` and `missed` are names of checkpoints, four bytes each, that the host holds and that it misses.
+        """
+        self.held = b""
+        self.missed = b""
         self.time_ms = time_ms
         self.stratum = stratum
         self.epoch = epoch
@@ -121,7 +127,10 @@ class Announcement:
     def pack(self, model_key: int) -> bytes:
         """The payload; `model_key` u16 names the layout of channels."""
         head = self.time_ms.to_bytes(6, "little") + self.epoch.to_bytes(4, "little") + model_key.to_bytes(2, "little")
-        return head + bytes([self.stratum, min(self.inputs, 255), self.channels, self.order]) + self.packed
+        head += bytes([self.stratum, min(self.inputs, 255), self.channels, self.order]) + self.packed
+        if self.held or self.missed:
+            head += bytes([len(self.held) >> 2]) + self.held + self.missed
+        return head
 
 
 def unpack_model(payload: bytes) -> Announcement:
@@ -130,13 +139,20 @@ def unpack_model(payload: bytes) -> Announcement:
         raise PacketError("truncated announcement")
     channels, order = payload[14], payload[15]
     size = size_bytes(channels, order) if channels else 4
-    if payload[12] > 15 or channels > CHANNELS_MAX or (order and not channels) or len(payload) != 16 + size:
+    if payload[12] > 15 or channels > CHANNELS_MAX or (order and not channels) or len(payload) < 16 + size:
         raise PacketError("not an announcement")
     time_ms = int.from_bytes(payload[:6], "little")
     if time_ms >= 1 << 47:
         raise PacketError("absurd time")
     epoch = int.from_bytes(payload[6:10], "little")
-    return Announcement(time_ms, payload[12], epoch, payload[13], channels, order, payload[16:])
+    said = Announcement(time_ms, payload[12], epoch, payload[13], channels, order, payload[16 : 16 + size])
+    names = payload[17 + size :]
+    if len(payload) > 16 + size:
+        if not names or len(names) % 4 or payload[16 + size] > len(names) >> 2:
+            raise PacketError("not an announcement")
+        said.held = names[: 4 * payload[16 + size]]
+        said.missed = names[len(said.held) :]
+    return said
 
 
 def model_key(payload: bytes) -> int:
@@ -154,3 +170,12 @@ def unpack_alert(payload: bytes) -> "tuple[int, int, int]":
     if len(payload) != 7 or payload[0] > 2:
         raise PacketError("not an alert")
     return payload[0], int.from_bytes(payload[1:3], "little"), int.from_bytes(payload[3:7], "little")
+
+
+def names_of(text: object) -> bytes:
+    """The names of checkpoints, four bytes each, of up to NAMES_MAX in hexadecimal; none when it is no such text."""
+    if not isinstance(text, str) or len(text) > 8 * NAMES_MAX or len(text) % 8:
+        return b""
+    if [c for c in text if c not in "0123456789abcdef"]:
+        return b""
+    return bytes([int(text[i : i + 2], 16) for i in range(0, len(text), 2)])

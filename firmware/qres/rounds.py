@@ -1,6 +1,6 @@
 """A node's part in the swarm's rounds: when the radio windows are, and what was learned and agreed in them."""
 
-from qres import gossip, packet
+from qres import packet
 from qres.compat import const
 from qres.model import Model, ModelError, pack_vector, unpack
 from qres.packet import Announcement
@@ -11,6 +11,7 @@ from qres.wake import interval_ms, next_slot_ms
 if False:
     from typing import Any
 
+    from qres.gossip import Round
     from qres.sensing import Sensing
     from qres.snapshot import Reader, Writer
 
@@ -35,7 +36,7 @@ class Rounds:
         self.pass_ms = self.slots * self.slot_ms  # every node speaks once in a pass; each hop beyond one is another
         self.window_ms = self.hops * self.pass_ms + 2 * guard
         self.settle_ms = self.window_ms // 2
-        self.round: gossip.Round | None = None
+        self.round: Round | None = None
         self.closed = 0
         self.epoch = 0  # of the model held
         self.agreed = 0  # epochs in which the model held was the announced one
@@ -70,21 +71,31 @@ class Rounds:
         """A window begins; True when it is a learning round."""
         self.closed = 0
         self.pushed = []
-        self.round = gossip.Round(self.epoch_of(start), model) if start % self.epoch_ms == 0 else None
+        self.round = None
+        if start % self.epoch_ms == 0:
+            from qres.gossip import Round
+
+            self.round = Round(self.epoch_of(start), model)
         return self.round is not None
 
     def hear_update(self, node: int, payload: bytes, frame: bytes, energy_permille: int) -> None:
         """Take an update into the round; PacketError for a malformed one."""
         update = packet.unpack_update(payload, self.key)
         if self.round is not None and not self.closed and self.round.add(node, update) and self.hops > 1:
-            rank = gossip.priority(update.residual, update.accuracy, energy_permille)
+            from qres.gossip import priority
+
+            rank = priority(update.residual, update.accuracy, energy_permille)
             self.pushed = sorted(self.pushed + [(-rank, frame)])[:_PUSH]
 
     def own_update(
         self, me: int, residual: int, gain: int, energy_permille: int, change: "list[int]", sensing: "Sensing"
     ) -> "bytes | None":
         """The payload of our lesson, entered into the round, when it is worth sending."""
-        if self.round is None or not gossip.infects(residual, gain, energy_permille, self.cfg):
+        if self.round is None:
+            return None
+        from qres.gossip import infects
+
+        if not infects(residual, gain, energy_permille, self.cfg):
             return None
         model = self.round.base
         delta = pack_vector(model.channels, model.order, change)
@@ -190,5 +201,7 @@ class Rounds:
         data.fields(self)
         shape = data.blob()
         if shape:
-            self.round = gossip.Round(0, Model(shape[0], shape[1]))
+            from qres.gossip import Round
+
+            self.round = Round(0, Model(shape[0], shape[1]))
             self.round.load(data)

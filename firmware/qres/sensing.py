@@ -1,6 +1,6 @@
 """From samples to residuals, spikes, packets, and to what this node learned in an epoch."""
 
-from qres.compat import sha256
+from qres.compat import const, sha256
 from qres.detect import Detector
 from qres.encoder import CODERS, Encoder
 from qres.fixed import log2_q12
@@ -12,8 +12,17 @@ from qres.predict import make
 if False:
     from typing import Any
 
+    from qres.checkpoint import Checkpoint
     from qres.predict.linear import Linear
     from qres.snapshot import Reader, Writer
+
+
+_RECODED_MAX = const(48)  # steps of a packet that are worth coding anew from a better base
+
+
+def _among(name: bytes, names: bytes) -> bool:
+    """Whether `name` is one of `names`, four bytes each."""
+    return bool([i for i in range(0, len(names), 4) if names[i : i + 4] == name])
 
 
 class Learned:
@@ -39,7 +48,9 @@ class Learned:
 class Sensing:
     """All channels of one node."""
 
-    STATE = "l:predictors l:detectors l:learned b:window u:packets u:samples u:spikes u:missing u:entropy"
+    STATE = (
+        "u:node u:asked l:predictors l:detectors l:learned b:window u:packets u:samples u:spikes u:missing u:entropy"
+    )
 
     def __init__(self, cfg: "dict[str, Any]") -> None:
         """`cfg` as config.load returns it."""
@@ -52,15 +63,25 @@ class Sensing:
         self.predictors: list[Linear] = [make(cfg["predictor"], self.order, self.rates[0]) for _ in specs]
         self.detectors = [Detector(cfg["sigma"], (c["range"] or 1 << 16) if seed else 0) for c in specs]
         self.model = Model(len(specs), self.order)
-        self.prior: Model | None = None  # what packets start from: only what the gateway is known to hold
+        self.prior: Model | None = None  # what packets start from: only what the gateway is known to hold ...
+        self.point: Checkpoint | None = None  # ... and rather the state after a packet that it acknowledged
+        self.candidate: Checkpoint | None = None  # the state after a later packet
+        self.asked = 0  # start of the window in which that packet was sent: until the next one ends, it stays
+        self.checkpoints: bool = cfg["checkpoints"]
+        self.node = 0  # number of the node, for the names of checkpoints
+        modes = [(c["eps"], c["silent"]) for c in specs]
+        self.modes = modes if [m for m in modes if m != (0, 0)] else None
         self.learned = [Learned() for _ in specs]
         self.window = bytes(32)  # hash chain over the epoch's samples
-        self.encoder = Encoder(len(specs), self.coder, PAYLOAD_MAX, None)
+        self.encoder = self._packet(None)
         self.packets = 0
         self.samples = 0
         self.spikes = 0
         self.missing = 0
         self.entropy = 0
+
+    def _packet(self, base: "Model | Checkpoint | None") -> Encoder:
+        return Encoder(len(self.predictors), self.coder, PAYLOAD_MAX, base, self.modes)
 
     def take(self, index: int, values: "tuple[int | None, ...]", regime: int) -> "tuple[int, bytes | None]":
         """Take the step number `index` (sample time / period): (highest entropy of a channel, packet that became full).
@@ -96,12 +117,15 @@ class Sensing:
         return self.encoder.index * self.period_ms if self.encoder.steps else -1
 
     def flush(self, regime: int) -> "bytes | None":
-        """Close the packet and begin the next one from the prior; None when it is empty."""
+        """Close the packet and begin the next one from the best base; None when it is empty."""
         payload = None
         if self.encoder.steps:
-            payload = self.encoder.finish(self.period_ms, regime)
+            kept = self.checkpoints and not self.asked
+            if kept:
+                self.candidate = self.encoder.checkpoint(self.node, self.period_ms)
+            payload = self.encoder.finish(self.period_ms, regime, kept)
             self.packets += 1
-        self.encoder = Encoder(len(self.predictors), self.coder, PAYLOAD_MAX, self.prior)
+        self.encoder = self._packet(self.point or self.prior)
         return payload
 
     def confirm(self, model: Model) -> None:
@@ -109,6 +133,60 @@ class Sensing:
         self.prior = model
         if not self.encoder.steps:
             self.flush(0)
+
+    def acknowledged(self, held: bytes, missed: bytes, regime: int) -> "list[bytes]":
+        """The gateway holds and misses the checkpoints of these names, four bytes each: the packets that became full.
+
+        Packets start from our last one once it is held, and from none that is missed.
+        """
+        point = self.encoder.point
+        if self.candidate and _among(self.candidate.name, held):
+            self.point = self.candidate
+            self.candidate = None
+            self.asked = 0
+            if self.encoder.steps <= _RECODED_MAX:
+                return self._recode(regime)
+        if self.point and _among(self.point.name, missed):
+            self.forget()
+        if point and _among(point.name, missed):
+            return self._recode(regime)
+        return []
+
+    def _recode(self, regime: int) -> "list[bytes]":
+        """Code what waits in the packet anew, from the best base: the packets that became full."""
+        old = self.encoder
+        self.encoder = self._packet(self.point or self.prior)
+        if not old.steps:
+            return []
+        from qres.codec import decode
+
+        base = old.base
+        models = {base.hash: base} if isinstance(base, Model) else {}
+        points = {old.point.name: old.point} if old.point else {}
+        payload = old.finish(self.period_ms, regime)
+        full: list[bytes] = []
+        index = old.index
+        for row in decode(payload, models, points).steps:
+            if not self.encoder.add(index, row):
+                full.append(self.flush(regime) or b"")
+                self.encoder.add(index, row)
+            index += 1
+        return full
+
+    def forget(self) -> None:
+        """What the gateway holds is not known, as after a reset."""
+        self.point = self.candidate = None
+        self.asked = 0
+
+    def shed(self) -> bool:
+        """Give up a checkpoint for want of memory; False when there is none to give."""
+        if self.candidate:
+            self.candidate = None
+        elif self.point and self.point is not self.encoder.base:
+            self.point = None
+        else:
+            return False
+        return True
 
     def adopt(self, model: Model) -> None:
         """Take over the swarm's model and begin a new epoch of learning."""
@@ -152,19 +230,34 @@ class Sensing:
     def dump(self, out: "Writer") -> None:
         """Write the state to a snapshot."""
         out.fields(self)
-        model = self.encoder.model
-        for m in (self.model, self.prior, model if model is not self.prior else None):
-            out.blob(m.packed if m else b"")
-        out.uint(1 if model else 0)
-        out.fields(self.encoder)
+        out.blob(self.model.packed)
+        known: list[Model | Checkpoint | None] = [None, self.model]
+        for base in (self.prior, self.point, self.candidate, self.encoder.base):
+            same = [i for i in range(len(known)) if known[i] is base]
+            out.uint(same[0] if same else len(known) + (0 if isinstance(base, Model) else 6))
+            if base and not same:
+                out.blob(base.packed)
+            known.append(base)
+        self.encoder.dump(out)
 
     def load(self, data: "Reader") -> None:
         """Read the state from a snapshot; ValueError when it is of another configuration."""
         n = len(self.predictors)
         data.fields(self)
-        packed = [data.blob() for _ in range(3)]
-        self.model = unpack(n, self.order, packed[0])
-        self.prior = unpack(n, self.order, packed[1]) if packed[1] else None
-        model = unpack(n, self.order, packed[2]) if packed[2] else self.prior
-        self.encoder = Encoder(n, self.coder, PAYLOAD_MAX, model if data.uint() else None)
-        data.fields(self.encoder)
+        self.model = unpack(n, self.order, data.blob())
+        known: list[Any] = [None, self.model]
+        for _ in range(4):
+            kind = data.uint()
+            if kind < len(known):
+                known.append(known[kind])
+            elif kind == len(known):
+                known.append(unpack(n, self.order, data.blob()))
+            else:
+                from qres.checkpoint import Checkpoint
+
+                known.append(Checkpoint(self.node, data.blob()))
+                if known[-1].channels != n:
+                    raise ValueError("another configuration")
+        self.prior, self.point, self.candidate = known[2:5]
+        self.encoder = self._packet(known[5])
+        self.encoder.load(data)

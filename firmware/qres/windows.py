@@ -5,7 +5,7 @@ updates first, then each aggregates what it heard, then the result is announced.
 """
 
 from qres import events as ev
-from qres import packet, telemetry
+from qres import packet
 from qres.compat import const
 from qres.wake import ANNOUNCE, BEACON, CLOSE, END, JOIN, RELAY, SPEAK, UNSYNCED
 
@@ -66,6 +66,8 @@ def speak(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:
             status = True
         else:
             node.say(kind, payload, out, now)
+            if kind == packet.DATA:
+                node.sensing.asked = node.sensing.asked or node.rounds.start
     if learning and node.senses:
         residual, gain, change = node.sensing.lesson()
         rest = node.pool.permille()
@@ -74,6 +76,8 @@ def speak(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:
             if update:
                 node.say(packet.UPDATE, update, out, now)
     if status:
+        from qres import telemetry  # of those who only sense nobody needs it
+
         node.say(packet.TELEMETRY, telemetry.pack(telemetry.values(node, now)), out, now)
 
 
@@ -112,18 +116,27 @@ def _tell(node: "Node", now: int, out: "list[tuple[Any, ...]]", model: "Model", 
     shape = (0, 0, model.hash) if brief else (model.channels, model.order, model.packed)
     rounds = node.rounds
     said = packet.Announcement(node.clock.swarm(now), node.clock.stratum, rounds.epoch, rounds.inputs(), *shape)
+    if node.acks or node.naks:
+        room = min(packet.PAYLOAD_MAX - 17 - len(shape[2]) >> 2, packet.NAMES_MAX) << 2
+        said.missed, node.naks = node.naks[:room], node.naks[room:]
+        room -= len(said.missed)
+        said.held, node.acks = node.acks[:room], node.acks[room:]
     node.say(packet.MODEL, said.pack(node.cfg["model_key"]), out, now)
 
 
 def end(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:
     """Close the window, settle the round, plan the next."""
+    if node.sensing.asked != node.rounds.start:  # the window after the one in which the packet was sent: no answer
+        node.sensing.asked = 0
     if node.rounds.finish(node.sensing.model, node.sentinel):
         node.sensing.begin_epoch()
         if node.saved != node.sensing.model.hash:  # flash wears: only what is new, and worth a power cut
             node.saved = node.sensing.model.hash
             out.append((ev.SAVE, ev.FLASH, node.snapshot(False)))
         if node.sentinel:
-            out.append((ev.REPORT, ev.WIRE_PEERS, telemetry.peers(node, now)))
+            from qres.telemetry import peers
+
+            out.append((ev.REPORT, ev.WIRE_PEERS, peers(node, now)))
     if not node.sentinel:
         node.switch(0, out)
         start = node.rounds.start

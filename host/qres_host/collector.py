@@ -19,11 +19,12 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from qres_host.acknowledge import commands
 from qres_host.capture import CaptureReader, CaptureWriter, Record
 from qres_host.devices import Device, Uri
 from qres_host.errors import QresError
 from qres_host.store import Store
-from qres_host.streams import Event, Found, Streams
+from qres_host.streams import Event, Found, Streams, points_frames
 from qres_host.view import View
 from qres_host.wire import Deframer
 
@@ -31,6 +32,7 @@ QUEUE_CHUNKS = 4096
 SYNC_S = 1.0  # the longest time between a byte's arrival and its being safe from a power cut
 _POLL_S = 0.05
 LINES_KEPT = 500
+POINTS_DEVICE = "checkpoints"  # in a capture: what a run began with
 
 
 class Line(NamedTuple):
@@ -64,8 +66,8 @@ class Decoder:
         self._listen = listen
         self._deframers: dict[str, Deframer] = {}
 
-    def feed(self, record: Record, wait: bool = False) -> None:
-        """Decode one chunk. `wait` blocks when the store is behind, instead of dropping (for replays)."""
+    def feed(self, record: Record, wait: bool = False) -> list[Found]:
+        """Decode one chunk; returns its records. `wait` blocks when the store is behind, instead of dropping."""
         deframer = self._deframers.get(record.device)
         if deframer is None:
             deframer = self._deframers[record.device] = Deframer()
@@ -84,6 +86,7 @@ class Decoder:
             self.store.put(found, wait)
         if self._listen is not None:
             self._listen(found)
+        return found
 
     def lines_since(self, number: int) -> list[Line]:
         """Return the lines after the first `number` ones, as far back as they are kept."""
@@ -111,6 +114,7 @@ class Collector:
     """Collects from any number of devices until `stop`. Use it as a context manager, or call `start`.
 
     `devices`: URIs; ports that are away are opened when they come. `capture_dir` and `db_path` are optional.
+    Tells the gateways which packets it decoded, unless `acknowledge` is false.
     With `must_open` a device that cannot be opened at `start` raises its QresError; else it is tried again.
     """
 
@@ -124,6 +128,7 @@ class Collector:
         must_open: bool = False,
         queue_chunks: int = QUEUE_CHUNKS,
         listen: Callable[[Sequence[Found]], None] | None = None,
+        acknowledge: bool = True,
     ) -> None:
         self.view = view if view is not None else View()
         uris = list(devices)
@@ -135,6 +140,7 @@ class Collector:
         self._store = Store(db_path, self._capture.started_ms if self._capture else 0) if db_path else None
         self.decoder = Decoder(swarm_key, self.view, self._store, listen)
         self._must_open = must_open
+        self._acknowledge = acknowledge
         self._queue: queue.Queue[Record | None] = queue.Queue(queue_chunks)
         self._selector = selectors.DefaultSelector()
         self._stopping = threading.Event()
@@ -158,12 +164,21 @@ class Collector:
             except QresError:
                 self.stop()
                 raise
+        self._restore_points()
         bodies = [("qres-read", self._read_loop), ("qres-decode", self._decode_loop)]
         bodies += [("qres-play", partial(self._play_loop, capture)) for capture in self._played]
         for name, body in bodies:
             thread = threading.Thread(target=body, name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
+
+    def _restore_points(self) -> None:
+        """Take the checkpoints of an earlier run from the database; the capture gets them too, for its replay."""
+        data = points_frames(self._store.points()) if self._store is not None else b""
+        if data:
+            if self._capture is not None:
+                self._capture.append(self._now_ms(), POINTS_DEVICE, data)
+            self.decoder.feed(Record(self._now_ms(), POINTS_DEVICE, data))
 
     def stop(self) -> None:
         """Read no more, decode what was read, write and close everything. Stopping twice is harmless.
@@ -190,6 +205,13 @@ class Collector:
         """Send a command line to a board; False when its port is away."""
         line = json.dumps({"cmd": command, "arg": argument}, separators=(",", ":"))
         return device.write(line.encode() + b"\n")
+
+    def _answer(self, name: str, found: Sequence[Found]) -> None:
+        """Acknowledge what came from a port through that port."""
+        device = next((each for each in self.devices if each.name == name), None)
+        if self._acknowledge and device is not None:
+            for command, argument in commands(found):
+                self.send(device, command, argument)
 
     def counters(self) -> dict[str, int]:
         """Return everything that was counted, with chunks and bytes read and the ports' reopenings."""
@@ -262,7 +284,7 @@ class Collector:
                 record = self._queue.get(timeout=SYNC_S)
                 if record is None:
                     return
-                self.decoder.feed(record)
+                self._answer(record.device, self.decoder.feed(record))
             except queue.Empty:
                 pass
             # Here and not where ports are read: a disk may take longer than a board's buffer lasts.

@@ -7,6 +7,7 @@ lie in chunks of 64 (see `chunks`), with rollups of 64, 1,024 and 16,384 samples
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -16,12 +17,27 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
+from qres.codec import Checkpoint
+
 from qres_host import chunks
 from qres_host.boards import board_of_hello
 from qres_host.errors import QresError
-from qres_host.streams import Alert, Event, Found, Joined, Model, Packet, Rejected, Samples, Telemetry, Update
+from qres_host.sender import POINTS_MAX
+from qres_host.streams import (
+    Alert,
+    Coded,
+    Event,
+    Found,
+    Joined,
+    Model,
+    Packet,
+    Rejected,
+    Samples,
+    Telemetry,
+    Update,
+)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 QUEUE_BATCHES = 4096
 OPEN_CHUNKS = 1024  # chunks kept in memory between commits, written or not
 COMMIT_RECORDS = 5000
@@ -50,6 +66,8 @@ CREATE TABLE events (
   arrival_ms INTEGER, n INTEGER, device TEXT, kind TEXT, text TEXT,
   PRIMARY KEY (arrival_ms, n)) WITHOUT ROWID;
 CREATE TABLE rejected (device TEXT, reason TEXT, n INTEGER, PRIMARY KEY (device, reason)) WITHOUT ROWID;
+CREATE TABLE checkpoints (
+  node INTEGER, name TEXT, next_index INTEGER, packed BLOB, PRIMARY KEY (node, name)) WITHOUT ROWID;
 CREATE TABLE chunks (
   node INTEGER, period_ms INTEGER, bucket INTEGER, n INTEGER, data BLOB,
   PRIMARY KEY (node, period_ms, bucket)) WITHOUT ROWID;
@@ -93,6 +111,11 @@ class Store:
             self._queue.put(records, block=wait and self._thread.is_alive())
         except queue.Full:
             self.dropped += len(records)
+
+    def points(self) -> list[tuple[int, bytes]]:
+        """Return the last checkpoints of all nodes, (node, packed), oldest first."""
+        with contextlib.closing(sqlite3.connect(self.path)) as database:
+            return list(database.execute("SELECT node, packed FROM checkpoints ORDER BY node, next_index, name"))
 
     def close(self) -> None:
         """Write what is queued, then close the database. Raises QresError when writing had failed."""
@@ -182,12 +205,15 @@ class _Writer:
             elif isinstance(r, Alert):
                 row = (r.node, r.swarm_ms, r.regime, r.entropy_q16, r.epoch)
                 execute("INSERT OR IGNORE INTO alerts VALUES (?,?,?,?,?)", row)
+            elif isinstance(r, Coded):
+                if r.point is not None:
+                    self._point(r.node, r.point)
             elif isinstance(r, Joined):
                 execute(_BOARD, (r.node, None, r.name, None, None, None))
             elif isinstance(r, Rejected):
                 upsert = "INSERT INTO rejected VALUES (?,?,1) ON CONFLICT DO UPDATE SET n = n + 1"
                 execute(upsert, (r.device, r.reason))
-            else:
+            elif isinstance(r, Event):
                 self._event(r)
 
     def flush(self) -> None:
@@ -234,6 +260,13 @@ class _Writer:
                 rolled[1] += value
                 rolled[2] = min(rolled[2], value)
                 rolled[3] = max(rolled[3], value)
+
+    def _point(self, node: int, point: Checkpoint) -> None:
+        row = (node, point.name.hex(), point.next_index, point.packed)
+        self._database.execute("INSERT OR IGNORE INTO checkpoints VALUES (?,?,?,?)", row)
+        old = "SELECT name FROM checkpoints WHERE node=? ORDER BY next_index DESC, name LIMIT -1 OFFSET ?"
+        for (name,) in self._database.execute(old, (node, POINTS_MAX)).fetchall():
+            self._database.execute("DELETE FROM checkpoints WHERE node=? AND name=?", (node, name))
 
     def _telemetry(self, said: Telemetry) -> None:
         values = {name: v.hex() if isinstance(v, bytes) else v for name, v in said.values.items()}

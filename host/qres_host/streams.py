@@ -8,6 +8,7 @@ arrived yet are held, boundedly. Whatever is refused is a `Rejected` record: cou
 
 from __future__ import annotations
 
+import contextlib
 import json
 import struct
 from collections import OrderedDict
@@ -19,14 +20,14 @@ from qres.detect import Detector
 
 from qres_host import wire
 from qres_host.coverage import Coverage
+from qres_host.sender import Sender
 
-WINDOW = 1024  # frames behind the newest of a node that may still arrive late, say by another gateway
-FIRST_COUNTER = 1  # of a node's session
 NAME_CHARACTERS = 32  # of a board, as its configuration allows
 MODELS_MAX = 256
 HELD_MAX = 512
 _SIGMA = int(str(config.DEFAULTS["sigma"]))  # of the spike detector: the same as on the boards
 _RADIO = struct.Struct("<Qb")
+_POINT = struct.Struct("<IH")
 
 
 class Packet(NamedTuple):
@@ -66,6 +67,27 @@ class Samples(NamedTuple):
     residuals: list[tuple[int | None, ...]]
     spikes: list[int]
     gaps: tuple[int, bool]  # samples missing so far between first and last, and whether the stream is exact
+
+
+class Coded(NamedTuple):
+    """How a packet of samples was coded: what it started from, its values and bytes.
+
+    `start` is codec.COLD, SWARM or CHECKPOINT. `point` is the state that it ended in, where the board keeps that and
+    waits for an acknowledgement.
+    """
+
+    node: int
+    start: int
+    values: int
+    size: int
+    point: codec.Checkpoint | None
+
+
+class Missed(NamedTuple):
+    """A packet of samples starts from a checkpoint that is not known here: the board should use another."""
+
+    node: int
+    name: bytes
 
 
 class Telemetry(NamedTuple):
@@ -140,7 +162,7 @@ class Joined(NamedTuple):
     name: str
 
 
-Found = Joined | Packet | Rejected | Samples | Telemetry | Model | Update | Alert | Event
+Found = Joined | Packet | Rejected | Samples | Coded | Missed | Telemetry | Model | Update | Alert | Event
 
 _EVENTS = {
     wire.TRACE: "trace",
@@ -150,47 +172,6 @@ _EVENTS = {
     wire.LOG: "log",
 }
 _OBJECTS = ("reply", "hello", "peers")
-
-
-class _Node:
-    """What is remembered of one sender."""
-
-    def __init__(self) -> None:
-        self.session = -1
-        self.first = 0  # counter from which losses of this session count
-        self.top = 0
-        self.seen = 0  # bit i: counter top - i was accepted
-        self.accepted = 0
-        self.lost_before = 0  # in earlier sessions
-        self.period_ms = 0
-        self.coverage = Coverage()
-        self.detectors: list[Detector] = []
-
-    @property
-    def lost(self) -> int:
-        return self.lost_before + (self.top - self.first + 1 - self.accepted if self.accepted else 0)
-
-    def accept(self, session: int, counter: int) -> str:
-        """Return "" when new, "again" for a copy, "replay" for what is too old to tell."""
-        if session != self.session:
-            if self.session >= 0 and (session - self.session) & 0xFFFF >= 0x8000:
-                return "replay"
-            # A session counts from 1. Of the first that we hear we may have come too late for the start.
-            first = FIRST_COUNTER if self.session >= 0 else counter
-            self.lost_before = self.lost
-            self.session, self.first, self.top, self.seen, self.accepted = session, first, counter, 0, 0
-        ahead = counter - self.top
-        if ahead > 0:
-            self.seen = (self.seen << ahead) & ((1 << WINDOW) - 1) if ahead < WINDOW else 0
-            self.top, ahead = counter, 0
-        if -ahead >= WINDOW:
-            return "replay"
-        if self.seen >> -ahead & 1:
-            return "again"
-        self.seen |= 1 << -ahead
-        self.first = min(self.first, counter)
-        self.accepted += 1
-        return ""
 
 
 class Streams:
@@ -204,7 +185,7 @@ class Streams:
         self.accepted = self.duplicates = self.rejected = self.held_lost = 0
         self.models: OrderedDict[bytes, model.Model] = OrderedDict()
         self._key = swarm_key
-        self._nodes: dict[int, _Node] = {}
+        self._nodes: dict[int, Sender] = {}
         self._held: OrderedDict[tuple[int, int, int], tuple[bytes, Packet, bytes]] = OrderedDict()
         self._event_at = (-1, 0)
 
@@ -221,6 +202,8 @@ class Streams:
                 self._event(out, arrival_ms, device, "text", item.line, None)
             elif item.type == wire.RADIO:
                 self._radio(out, arrival_ms, device, item.payload)
+            elif item.type == wire.POINTS:
+                self._points(item.payload)
             else:
                 self._report(out, arrival_ms, device, item)
         return out
@@ -246,6 +229,15 @@ class Streams:
         n = n + 1 if at == arrival_ms else 0
         self._event_at = (arrival_ms, n)
         out.append(Event(arrival_ms, n, device, kind, text, value))
+
+    def _points(self, payload: bytes) -> None:
+        """Take what `points_frames` wrote. A checkpoint's name follows from its content, so none can be forged."""
+        at = 0
+        while len(payload) - at > _POINT.size:
+            number, size = _POINT.unpack_from(payload, at)
+            at += _POINT.size + size
+            with contextlib.suppress(ValueError):
+                self._nodes.setdefault(number, Sender()).keep(codec.Checkpoint(number, payload[at - size : at]))
 
     def _reject(self, out: list[Found], arrival_ms: int, device: str, reason: str) -> None:
         self.rejected += 1
@@ -278,7 +270,7 @@ class Streams:
         if not packet.verify(self._key, frame):
             self._reject(out, arrival_ms, device, "bad tag")
             return
-        node = self._nodes.setdefault(number, _Node())
+        node = self._nodes.setdefault(number, Sender())
         verdict = node.accept(session, counter)
         if verdict == "again":
             self.duplicates += 1
@@ -327,8 +319,11 @@ class Streams:
                 found.hash, said.packed, list(found.values),
             )
         )  # fmt: skip
-        waiting = [key for key, (name, _, _) in self._held.items() if name == found.hash]
-        for key in waiting:
+        self._waiting(out, at, found.hash)
+
+    def _waiting(self, out: list[Found], at: Packet, name: bytes) -> None:
+        """Decode what waited for the model or the checkpoint of this name."""
+        for key in [key for key, held in self._held.items() if held[0] == name]:
             _, packet_at, payload = self._held.pop(key)
             try:
                 self._data(out, packet_at, payload)
@@ -336,15 +331,17 @@ class Streams:
                 self._reject(out, at.arrival_ms, packet_at.device, "undecodable")
 
     def _data(self, out: list[Found], at: Packet, body: bytes) -> None:
+        node = self._nodes[at.node]
         try:
-            block = codec.decode(body, self.models)
+            block = codec.decode(body, self.models, node.points, at.node)
         except codec.MissingModel as missing:
+            if missing.checkpoint:
+                out.append(Missed(at.node, missing.model_hash))
             self._held[at.node, at.session, at.counter] = (missing.model_hash, at, body)
             if len(self._held) > HELD_MAX:
                 self._held.popitem(last=False)
                 self.held_lost += 1
             return
-        node = self._nodes[at.node]
         if node.period_ms != block.period_ms or len(node.detectors) != block.channels:
             # Another sampling grid or sensor set is another stream of the same board.
             node.period_ms = block.period_ms
@@ -362,10 +359,29 @@ class Streams:
                     block.residuals[low:high], spikes, (node.coverage.missing, node.coverage.exact),
                 )
             )  # fmt: skip
+        values = sum(v is not None for row in block.steps for v in row)
+        out.append(Coded(at.node, block.state, values, at.size, block.after if block.kept else None))
+        if block.base is not None:
+            node.keep(block.base)
+        if block.kept and block.after is not None:
+            node.keep(block.after)
+            self._waiting(out, at, block.after.name)
 
-    def _spikes(self, node: _Node, residuals: tuple[int | None, ...]) -> int:
+    def _spikes(self, node: Sender, residuals: tuple[int | None, ...]) -> int:
         bits = 0
         for channel, residual in enumerate(residuals):
             if residual is not None:
                 bits |= node.detectors[channel].push(residual)[1] << channel
         return bits
+
+
+def points_frames(points: Iterable[tuple[int, bytes]]) -> bytes:
+    """Return serial frames that give `Streams` checkpoints, (node, packed) each, before the ports speak."""
+    frames, payload = b"", b""
+    for number, packed in points:
+        entry = _POINT.pack(number, len(packed)) + packed
+        if len(payload) + len(entry) > wire.PAYLOAD_MAX:
+            frames += wire.encode_frame(wire.POINTS, 0, payload)
+            payload = b""
+        payload += entry
+    return frames + wire.encode_frame(wire.POINTS, 0, payload) if payload else frames

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 from cobs.cobs import DecodeError, decode, encode  # type: ignore[import-untyped]
 
-RADIO, TRACE, REPLY, HELLO, PEERS, LOG = 1, 2, 3, 4, 5, 6
+RADIO, TRACE, REPLY, HELLO, PEERS, LOG, POINTS = 1, 2, 3, 4, 5, 6, 7
+PAYLOAD_MAX = 2048
 
 MAX_ENCODED = 4096  # twice the longest legal frame (2,048 bytes of payload): longer ones are garbage
 _HEAD = struct.Struct("<BH")
@@ -30,7 +31,7 @@ _UNKNOWN, _TEXT, _SKIP = 0, 1, 2  # what the piece still open is: not known yet,
 
 
 class Frame(NamedTuple):
-    """A frame whose checksum held: `type` (RADIO…LOG), `seq` (0…65535), `payload`."""
+    """A frame whose checksum held: `type` (RADIO…POINTS), `seq` (0…65535), `payload`."""
 
     type: int
     seq: int

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qres import packet
 from qres_host.coverage import Coverage
-from qres_host.streams import HELD_MAX, WINDOW, Found, Model, Packet, Rejected, Samples, Streams, Telemetry
+from qres_host.sender import WINDOW
+from qres_host.streams import HELD_MAX, Found, Model, Packet, Rejected, Samples, Streams, Telemetry
 from qres_host.wire import RADIO, Deframer, Frame, encode_frame
 from traffic import KEY, PERIOD_MS, Swarm, mac_of, truth
 

@@ -21,6 +21,7 @@ from qres_host.virtual import protocol
 from qres_host.virtual.battery import AWAKE, DEEP, LIGHT, RADIO
 from qres_host.virtual.board import ASLEEP, BOOTING, DEAD, REPL, RUNNING, WAITING, Board, BoardSpec
 from qres_host.virtual.clock import BoardClock, Pacer
+from qres_host.virtual.gateway import VirtualHost
 from qres_host.virtual.line import Loop, SerialLine
 from qres_host.virtual.radio import Air
 from qres_host.virtual.status import swarm_status
@@ -52,9 +53,11 @@ class Hub:
         delay_us: int = 1000,
         boot_us: int = BOOT_US,
         links: Path | None = None,
+        acknowledge: bytes | None = None,
     ) -> None:
         """`folder` holds what the run needs on disk. `links`: where each board's pty gets a link; None: no ptys.
 
+        `acknowledge`: the swarm's key, for a host in virtual time that acknowledges what the sentinel hears.
         `speed` is virtual per real time, 0 as fast as possible; `boot_us` passes from power to boot.py.
         """
         self.loop = Loop()
@@ -70,6 +73,7 @@ class Hub:
         self._running: set[Board] = set()
         self._settled: list[Board] = []
         self._stopping = False
+        self._host = VirtualHost(acknowledge)
         self._tick_s = 0.0
         self.started_s = time.monotonic()
         self.air = Air(
@@ -200,6 +204,7 @@ class Hub:
                 said = each.take_output()
                 if said and not each.tainted:
                     self._record(each.index, "said", said)
+                    self._host.heard(self, each, said)
                 effects, each.effects = each.effects, []
                 for message in effects:
                     self._effect(each, message)

@@ -31,7 +31,8 @@ class Swarm:
 
     `speed` is virtual per real time (21600: a day in four seconds; 0: as fast as possible). `seed` decides all
     chance: the same seed, boards and data give the same digest. `links`: the folder that gets a link per board's
-    pty, by default the one where `qres` looks for virtual boards.
+    pty, by default the one where `qres` looks for virtual boards. `acknowledge`: the swarm's key, when no host at
+    the ports will acknowledge what the sentinel hears; it is done in virtual time then, the same in each run.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Swarm:
         range_m: float = 150.0,
         start_ms: int | None = None,
         links: Path | None = None,
+        acknowledge: bytes | None = None,
     ) -> None:
         names = [board.name for board in boards]
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -62,6 +64,7 @@ class Swarm:
             "range_m": range_m,
             "start_us": self.start_ms * 1000,
             "links": self.links,
+            "acknowledge": acknowledge,
         }
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None

@@ -1,0 +1,44 @@
+"""What a host tells the gateway of the packets that it decoded: which checkpoints it holds, and which it misses.
+
+A board starts its packets from the state after one that was acknowledged. The commands go to the gateway's board, which
+tells the others over the air, once in a radio window.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from qres import packet
+
+from qres_host.streams import Coded, Found, Missed, Streams
+from qres_host.wire import Deframer
+
+NAMES = packet.NAMES_MAX  # that a command holds
+
+
+def commands(found: Iterable[Found]) -> list[tuple[str, str]]:
+    """Return the commands that answer decoded records: (name, argument)."""
+    held, missed = [], []
+    for record in found:
+        if isinstance(record, Coded) and record.point is not None:
+            held.append(record.point.name.hex())
+        elif isinstance(record, Missed):
+            missed.append(record.name.hex())
+    pairs = [("ack", held), ("nak", missed)]
+    return [(name, "".join(all_[i : i + NAMES])) for name, all_ in pairs for i in range(0, len(all_), NAMES)]
+
+
+class Acknowledger:
+    """The host's end of a gateway's serial line, reduced to this: bytes in, command lines out."""
+
+    def __init__(self, swarm_key: bytes) -> None:
+        """`swarm_key`: 32 bytes."""
+        self._streams = Streams(swarm_key)
+        self._deframer = Deframer()
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what the gateway wrote; return what to write back."""
+        found = self._streams.feed(0, "", self._deframer.feed(data))
+        lines = [json.dumps({"cmd": name, "arg": argument}) + "\n" for name, argument in commands(found)]
+        return "".join(lines).encode()

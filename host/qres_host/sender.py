@@ -1,0 +1,65 @@
+"""What a host remembers of one sender of radio frames: which frames came, which samples, which checkpoints."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from qres.codec import Checkpoint
+from qres.detect import Detector
+
+from qres_host.coverage import Coverage
+
+WINDOW = 1024  # frames behind the newest of a node that may still arrive late, say by another gateway
+FIRST_COUNTER = 1  # of a node's session
+POINTS_MAX = 8  # checkpoints of a node: its packets start from one of the last two, but may come in another order
+
+
+class Sender:
+    """Frames by session and counter, samples by index, checkpoints by name."""
+
+    def __init__(self) -> None:
+        """Nothing heard."""
+        self.session = -1
+        self.first = 0  # counter from which losses of this session count
+        self.top = 0
+        self.seen = 0  # bit i: counter top - i was accepted
+        self.accepted = 0
+        self.lost_before = 0  # in earlier sessions
+        self.period_ms = 0
+        self.coverage = Coverage()
+        self.detectors: list[Detector] = []
+        self.points: OrderedDict[bytes, Checkpoint] = OrderedDict()
+
+    def keep(self, point: Checkpoint) -> None:
+        """Remember a checkpoint; the least recently used one goes."""
+        self.points[point.name] = point
+        self.points.move_to_end(point.name)
+        if len(self.points) > POINTS_MAX:
+            self.points.popitem(last=False)
+
+    @property
+    def lost(self) -> int:
+        """How many frames are known to be missing, by the gaps of the counters."""
+        return self.lost_before + (self.top - self.first + 1 - self.accepted if self.accepted else 0)
+
+    def accept(self, session: int, counter: int) -> str:
+        """Return "" when new, "again" for a copy, "replay" for what is too old to tell."""
+        if session != self.session:
+            if self.session >= 0 and (session - self.session) & 0xFFFF >= 0x8000:
+                return "replay"
+            # A session counts from 1. Of the first that we hear we may have come too late for the start.
+            first = FIRST_COUNTER if self.session >= 0 else counter
+            self.lost_before = self.lost
+            self.session, self.first, self.top, self.seen, self.accepted = session, first, counter, 0, 0
+        ahead = counter - self.top
+        if ahead > 0:
+            self.seen = (self.seen << ahead) & ((1 << WINDOW) - 1) if ahead < WINDOW else 0
+            self.top, ahead = counter, 0
+        if -ahead >= WINDOW:
+            return "replay"
+        if self.seen >> -ahead & 1:
+            return "again"
+        self.seen |= 1 << -ahead
+        self.first = min(self.first, counter)
+        self.accepted += 1
+        return ""

@@ -1,0 +1,5 @@
+"""Arguments for every kernel of qres.forecast, recorded from packets."""
+
+from kernel_cases.recorded import generators
+
+globals().update(generators("predict", "blend", "learn", "measure", "standardize", "follow"))
