@@ -51,6 +51,23 @@ def test_few_values(spread: int) -> None:
     assert len(made.pack()) < values.size * 4 + 16
 
 
+@pytest.mark.parametrize("step", [10, 100, 5000])
+@pytest.mark.parametrize("others", [1, 60, 800])
+def test_steps_that_most_values_keep(step: int, others: int) -> None:
+    random = np.random.default_rng(8)
+    column = np.cumsum(random.integers(-3000, 3001, 4000)) * step - 77
+    column[random.choice(column.size, others, replace=False)] += random.integers(1, step, others)
+    made = found(column)
+    assert made.step == step and np.count_nonzero(made.rests) == others
+    bound = others * (np.log2(step) + np.log2(column.size / others) + 1.5)  # which ones, and how far they are off
+    assert 8 * len(made.pack()) < 1.2 * bound + 8 * 30
+
+
+def test_a_remainder_that_values_repeat_is_not_coded_twice() -> None:
+    column = np.repeat(STEPS[:400] * 100 + np.where(np.arange(400) % 8, 0, 37), 10)
+    assert not getattr(lattice.find(column), "rests", lattice.NONE).size
+
+
 def test_no_lattice_where_it_would_not_pay() -> None:
     random = np.random.default_rng(6)
     for column in (STEPS, random.integers(-(1 << 31), 1 << 31, 4000), np.full(9, 4), np.arange(1)):
@@ -62,7 +79,7 @@ def test_no_lattice_where_it_would_not_pay() -> None:
 def test_any_bytes_are_a_lattice_or_an_error(data: bytes, rows: int) -> None:
     try:
         made = lattice.unpack(Reader(data), rows)
-        values = made.undo(np.arange(-3, 60))
+        values = made.undo(np.arange(-3, rows - 3))
     except CodecError:
         return
-    assert values.dtype == np.int64 and np.abs(values).max() <= 1 << 31
+    assert values.dtype == np.int64 and values.size == rows and np.abs(values).max(initial=0) <= 1 << 31

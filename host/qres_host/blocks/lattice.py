@@ -1,8 +1,8 @@
 """Columns whose values lie on a lattice: found, replaced by indices, restored exactly, and written down in few bytes.
 
-Sensors quantise, and units are converted afterwards, so that few of the integers in a column's range occur.  Three
+Sensors quantise, and units are converted afterwards, so that few of the integers in a column's range occur.  Four
 kinds: a whole step and an offset; a step that is no integer (value = (offset + step * index) >> SHIFT); any few values
-(a sorted list, the index is the rank).
+(a sorted list, the index is the rank); a whole step for most values, and what the others have beyond it.
 """
 
 from typing import Final, NamedTuple
@@ -14,7 +14,7 @@ from qres.codec import CodecError
 from qres_host.blocks import columns
 from qres_host.blocks.fit import estimate, quick_estimate, stretches, times_of
 from qres_host.blocks.linear import wrap
-from qres_host.blocks.tokens import cost
+from qres_host.blocks.tokens import cost, entropy
 from qres_host.blocks.varint import Reader, put, put_signed
 
 SHIFT: Final = 20
@@ -35,21 +35,33 @@ SURE: Final = 0.97
 HOPELESS: Final = 0.99
 """Shares of the bits, by the quick estimate, that decide at once."""
 
-GRID, FINE_GRID, LISTED = 0, 1, 2
+TRIPLES: Final = 64
+"""Values looked at, three at a time, for a step that most differences are multiples of."""
+TRIPLES_MIN: Final = 6
+"""So many of them must have the step in common: it is that of most values, or chance."""
+REST_SHARE: Final = 0.8
+"""Share of the bits of a remainder of any size that the remainders may take."""
+
+GRID, FINE_GRID, LISTED, MOSTLY = 0, 1, 2, 3
 
 Ints = NDArray[np.int64]
+NONE: Final[Ints] = np.zeros(0, np.int64)
 
 
 class Lattice(NamedTuple):
-    """value = (offset + step * index) >> shift, or, where `values` is not empty, values[index]."""
+    """value = (offset + step * index) >> shift, or, where `values` is not empty, values[index].
+
+    Where `rests` is not empty, rests[row] is added to that.
+    """
 
     offset: int
     step: int
-    shift: int
-    values: Ints
+    shift: int = 0
+    values: Ints = NONE
+    rests: Ints = NONE
 
     def apply(self, column: Ints) -> Ints:
-        """The index of each value, int64 within 32 bits; only for columns of this lattice's values."""
+        """The index of each value, int64 within 32 bits; without rests only for values of this lattice."""
         if self.values.size:
             low = int(self.values[0])
             if int(self.values[-1]) - low >= RANGE_MAX:
@@ -68,10 +80,14 @@ class Lattice(NamedTuple):
             if index.size and (int(index.min()) < 0 or int(index.max()) >= self.values.size):
                 raise CodecError("no such value")
             return self.values[index]
-        return wrap((self.offset + self.step * index) >> self.shift)
+        values = self.offset + self.step * index
+        return wrap(values + self.rests if self.rests.size else values >> self.shift)
 
     def pack(self) -> bytes:
         """The lattice as bytes."""
+        if self.rests.size:
+            rests = columns.encode([self.rests])
+            return bytes((MOSTLY,)) + put_signed(self.offset) + put(self.step) + put(len(rests)) + rests
         if self.values.size:
             head = bytes((LISTED,)) + put_signed(int(self.values[0])) + put(self.values.size)
             gaps = columns.encode([np.diff(self.values)], ordered=False) if self.values.size > 1 else b""
@@ -82,23 +98,38 @@ class Lattice(NamedTuple):
 def unpack(reader: Reader, rows: int) -> Lattice:
     """Read what `pack` wrote for a column of `rows` values; CodecError for anything else."""
     kind = reader.byte()
-    if kind in (GRID, FINE_GRID):
-        offset, step = reader.signed(), reader.get()
-        if not step:
-            raise CodecError("no such lattice")
-        return Lattice(offset, step, SHIFT if kind == FINE_GRID else 0, np.zeros(0, np.int64))
-    first, count, length = reader.int32(), reader.get(), reader.get()
-    if kind != LISTED or not 1 <= count <= min(rows, LISTED_MAX) or reader.at + length > len(reader.data):
+    if kind == LISTED:
+        return _unpack_list(reader, rows)
+    offset, step = reader.signed(), reader.get()
+    if kind > MOSTLY or not step:
         raise CodecError("no such lattice")
-    packed = reader.data[reader.at : reader.at + length]
+    if kind == MOSTLY:
+        return Lattice(offset, step, rests=columns.decode(_part(reader), 0, rows, 1)[0])
+    return Lattice(offset, step, SHIFT if kind == FINE_GRID else 0)
+
+
+def _part(reader: Reader) -> bytes:
+    """The bytes of a column of its own, after their number."""
+    length = reader.get()
+    if reader.at + length > len(reader.data):
+        raise CodecError("truncated")
     reader.at += length
-    gaps = columns.decode(packed, 0, count - 1, 1)[0] if count > 1 else np.zeros(0, np.int64)
+    return reader.data[reader.at - length : reader.at]
+
+
+def _unpack_list(reader: Reader, rows: int) -> Lattice:
+    """A lattice of any values."""
+    first, count = reader.int32(), reader.get()
+    packed = _part(reader)
+    if not 1 <= count <= min(rows, LISTED_MAX):
+        raise CodecError("no such lattice")
+    gaps = columns.decode(packed, 0, count - 1, 1)[0] if count > 1 else NONE
     if count > 1 and int(gaps.min()) < 1:
         raise CodecError("no such lattice")
     values = first + np.cumsum(np.concatenate([np.zeros(1, np.int64), gaps]))
     if int(values[-1]) > 0x7FFFFFFF:
         raise CodecError("no such lattice")
-    return Lattice(0, 0, 0, values)
+    return Lattice(0, 0, values=values)
 
 
 def find(column: Ints) -> Lattice | None:
@@ -111,26 +142,66 @@ def find(column: Ints) -> Lattice | None:
         return None
     step = int(np.gcd.reduce(some[1:] - some[0]))
     if step > 1 and not np.any((column - some[0]) % step):
-        low = int(column.min())
-        return Lattice(low, step, 0, np.zeros(0, np.int64))
+        found: Lattice | None = Lattice(int(column.min()), step)
+    else:
+        found = _list(column, taken, some)
+    most = _mostly(column, taken)
+    return most if most is not None and _pays(column, most, found) else found
+
+
+def _list(column: Ints, taken: Ints, some: Ints) -> Lattice | None:
+    """The lattice of a column's few values, if it pays; `some` are the distinct ones of those taken."""
     if some.size > min(DENSITY_MAX * int(some[-1] - some[0]), DISTINCT_MAX * taken.size):
         return None
     values = _distinct(column)
     if values.size > min(column.size // REPEATS_MIN, LISTED_MAX, DENSITY_MAX * int(values[-1] - values[0])):
         return None
-    found = _fine_grid(values) or Lattice(0, 0, 0, values)
-    return found if _pays(column, found) else None
+    found = _fine_grid(values) or Lattice(0, 0, values=values)
+    return found if _pays(column, found, None) else None
 
 
-def _pays(column: Ints, lattice: Lattice) -> bool:
-    """Whether indices and the lattice itself take fewer bits than the values, by estimates, a quick one first."""
+def _mostly(column: Ints, taken: Ints) -> Lattice | None:
+    """The lattice of a step that most values are multiples of, if there is such.
+
+    Differences of three such values have the step in common; chance gives few of them any step but 1.
+    """
+    three = taken[:: max(1, taken.size // (3 * TRIPLES))][: 3 * TRIPLES]
+    three = three[: three.size // 3 * 3].reshape(3, -1)
+    common = np.gcd(three[1] - three[0], three[2] - three[0])
+    steps, counts = np.unique(common[common > 1], return_counts=True)
+    worth = np.where(counts >= TRIPLES_MIN, counts * np.log2(steps), 0)
+    if not worth.any():
+        return None
+    step = int(steps[worth.argmax()])
+    rests, counts = np.unique(taken % step, return_counts=True)
+    if entropy(counts[None]) > REST_SHARE * taken.size * np.log2(step):
+        return None
+    usual = int(rests[counts.argmax()])
+    offset = usual + (int(column.min()) - usual) // step * step
+    beyond = (column - offset) % step
+    return Lattice(offset, step, rests=beyond) if beyond.any() else None
+
+
+def _own(lattice: Lattice | None) -> float:
+    """About how many bits a lattice takes itself."""
+    if lattice is None:
+        return 0
+    return cost(np.diff(lattice.values)) if lattice.values.size else GRID_BITS + cost(lattice.rests)
+
+
+def _pays(column: Ints, lattice: Lattice, other: Lattice | None) -> bool:
+    """Whether indices and the lattice itself take fewer bits than the other one's, by estimates, a quick one first.
+
+    The other one may be none: the values as they are.
+    """
     some = stretches(column)
     times = times_of(column, some)
-    own = cost(np.diff(lattice.values)) if lattice.values.size else GRID_BITS
-    share = (quick_estimate(lattice.apply(some)) + own / times) / quick_estimate(some)
-    if share <= SURE or share >= HOPELESS:
+    now = other.apply(some) if other else some
+    more = _own(lattice) - _own(other)
+    share = (quick_estimate(lattice.apply(some)) + more / times) / quick_estimate(now)
+    if share >= HOPELESS or (share <= SURE and not lattice.rests.size):
         return share <= SURE
-    return estimate(lattice.apply(column)) + own < estimate(column)
+    return estimate(lattice.apply(column)) + more < estimate(other.apply(column) if other else column)
 
 
 def _distinct(column: Ints) -> Ints:
@@ -167,7 +238,7 @@ def _fine_grid(values: Ints) -> Lattice | None:
         else:
             high -= third
     room, offset, best = max((*_room(scaled, index, s), s) for s in range(max(low, 1), high + 1))
-    return Lattice(offset, best, SHIFT, np.zeros(0, np.int64)) if room > 0 else None
+    return Lattice(offset, best, SHIFT) if room > 0 else None
 
 
 def _room(scaled: Ints, index: Ints, step: int) -> tuple[int, int]:
