@@ -64,16 +64,22 @@ def decide(work: object, words: object, tables: object, buf: object, bit: int) -
         x = x + 1 if x > 0 else 1
         y = y + 1 if y > 0 else 1
         power = 0
-        if x > 2047:
-            x >>= 5
-            power = 5
-        while x > 127:
+        while x > 1023:
+            x >>= 4
+            power += 4
+        if x > 255:
+            x >>= 2
+            power += 2
+        if x > 127:
             x >>= 1
             power += 1
-        if y > 2047:
-            y >>= 5
-            power -= 5
-        while y > 127:
+        while y > 1023:
+            y >>= 4
+            power -= 4
+        if y > 255:
+            y >>= 2
+            power -= 2
+        if y > 127:
             y >>= 1
             power -= 1
         logit = t[_LN + x] - t[_LN + y] + ((power * 45426) >> 8)
@@ -134,26 +140,25 @@ def adapt(work: object, words: object, tables: object, error: int) -> int:
 
 
 @kernel
-def survival(work: object, tables: object, bound: int, side: int) -> int:
-    """For each distribution the probability of a change of at least `bound` (1/16 LSB) in one direction, into _OTHER.
+def part(work: object, tables: object, bound: int) -> int:
+    """Split what is still possible at a change of `bound` (1/16 LSB) in the direction that _NEGATIVE tells.
 
-    `side` 1: upwards, -1: downwards.  Returns 0.
+    _ONE is for each distribution the probability of what lies below it, _OTHER of the rest.  Returns 0.
     """
     w = ptr32(work)
     t = ptr16(tables)
+    mu = w[MU]
+    if w[_NEGATIVE]:
+        mu = -mu
     for j in range(3):
         x = -bound
         if j < 2:
-            x += side * w[MU]
+            x += mu
         down = w[_DOWN + j]
-        if down < 0:
-            if x > 4095:
-                x = 4095
-            elif x < -4095:
-                x = -4095
-            x <<= -down
-        else:
+        if down >= 0:
             x >>= down
+        elif x < 4096 and x > -4096:
+            x <<= -down
         if x > 4095:
             x = 4095
         elif x < -4095:
@@ -163,7 +168,10 @@ def survival(work: object, tables: object, bound: int, side: int) -> int:
             x = 4095
         elif x < 1:
             x = 1
-        w[_OTHER + j] = (t[x >> 5] * (32 - (x & 31)) + t[(x >> 5) + 1] * (x & 31)) >> 5
+        low = t[x >> 5]
+        middle = low + (((t[(x >> 5) + 1] - low) * (x & 31)) >> 5)
+        w[_ONE + j] = w[_UPPER + j] - middle
+        w[_OTHER + j] = middle - w[_LOWER + j]
     return 0
 
 
@@ -200,11 +208,15 @@ def symbol(
     `usual`: what `scale` told; `d0`, `d1`: the last changes.  work[MU] is set.
     """
     w = ptr32(work)
-    survival(work, tables, 8, 1)
+    for side in range(2):
+        for j in range(3):
+            w[_LOGIT + j] = w[_OTHER + j]
+            w[_UPPER + j] = 65536
+            w[_LOWER + j] = 0
+        w[_NEGATIVE] = side
+        part(work, tables, 8)
     for j in range(3):
-        w[_UPPER + j] = w[_OTHER + j]
-    survival(work, tables, 8, -1)
-    for j in range(3):
+        w[_UPPER + j] = w[_LOGIT + j]
         w[_LOWER + j] = w[_OTHER + j]
         w[_OTHER + j] += w[_UPPER + j]
         w[_ONE + j] = 65536 - w[_OTHER + j]
@@ -237,18 +249,6 @@ def symbol(
 
 
 @kernel
-def part(work: object, tables: object, bound: int) -> int:
-    """Split what is still possible at `bound` (1/16 LSB): _ONE is what lies below it.  Returns 0."""
-    w = ptr32(work)
-    survival(work, tables, bound, -1 if w[_NEGATIVE] else 1)
-    for j in range(3):
-        middle = w[_OTHER + j]
-        w[_ONE + j] = w[_UPPER + j] - middle
-        w[_OTHER + j] = middle - w[_LOWER + j]
-    return 0
-
-
-@kernel
 def keep(work: object, below: int) -> int:
     """What is still possible after a decision of `part`: the side `below` the bound, or the other.  Returns 0."""
     w = ptr32(work)
@@ -261,26 +261,40 @@ def keep(work: object, below: int) -> int:
 
 
 @kernel
+def grade(
+    work: object, words: object, tables: object, buf: object, own: int, usual: int, last: int, power: int, size: int
+) -> int:
+    """Code whether a size is of class `power` or below, that is, below 2 to the power + 1; 1 or 0."""
+    w = ptr32(work)
+    part(work, tables, (32 << power) - 8)
+    away = power - usual
+    w[_SET] = _INPUTS * (2 if away < 0 else 3 if away == 0 else 4)
+    w[_CONTEXT] = MIXER + 7 + (-2 if away < -2 else 3 if away > 3 else away)
+    away = power - last
+    w[_CONTEXT + 1] = own + 2 + (-2 if away < -2 else 3 if away > 3 else away)
+    below = int(decide(work, words, tables, buf, 1 if size < (2 << power) else 0))
+    keep(work, below)
+    return below
+
+
+@kernel
 def magnitude(
     work: object, words: object, tables: object, buf: object, own: int, usual: int, last: int, size: int
 ) -> int:
     """Code a size of at least 1: its class, relative to the `usual` and the `last` one, then its bits; or ESCAPED."""
     w = ptr32(work)
-    power = 0
-    below = 0
-    while below == 0:
+    power = usual - 3 if usual > 3 else 0  # few are far below the usual one: begin near it
+    if int(grade(work, words, tables, buf, own, usual, last, power, size)):
+        bound = power
+        power = 0
+        while power < bound and int(grade(work, words, tables, buf, own, usual, last, power, size)) == 0:
+            power += 1
+    else:
+        power += 1
+        while power < _CLASSES and int(grade(work, words, tables, buf, own, usual, last, power, size)) == 0:
+            power += 1
         if power == _CLASSES:
             return ESCAPED
-        part(work, tables, (32 << power) - 8)
-        away = power - usual
-        w[_SET] = _INPUTS * (2 if away < 0 else 3 if away == 0 else 4)
-        w[_CONTEXT] = MIXER + 7 + (-2 if away < -2 else 3 if away > 3 else away)
-        away = power - last
-        w[_CONTEXT + 1] = own + 2 + (-2 if away < -2 else 3 if away > 3 else away)
-        below = int(decide(work, words, tables, buf, 1 if size < (2 << power) else 0))
-        keep(work, below)
-        power += 1
-    power -= 1
     value = 1
     row = power if power < 4 else 4
     place = power

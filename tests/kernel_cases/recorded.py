@@ -1,7 +1,5 @@
 """Arguments of the packet coder's kernels, recorded while packets of many kinds are coded."""
 
-from functools import cache
-
 from qres import cm, encoder, forecast, mixed, rangecoder, state
 from qres.fixed import MAX32, MIN32
 from qres.model import Model
@@ -19,7 +17,7 @@ KERNELS = (
     "follow",
     "decide",
     "adapt",
-    "survival",
+    "grade",
     "scale",
     "symbol",
     "part",
@@ -27,7 +25,7 @@ KERNELS = (
     "magnitude",
 )
 EACH = 40  # calls kept of each kernel
-EVERY = 61  # of so many
+EVERY = 121  # of so many
 
 
 def _rows(source, channels, size):
@@ -53,23 +51,28 @@ def _packets():
                 base = packet.checkpoint(7, 1000) if turn else model
 
 
-@cache
+_kept = {}
+
+
 def recorded():
     """Kernel name -> argument tuples; each call is kept that is the first of its kernel, and then one in EVERY."""
-    kept, counts, originals = {}, {}, []
+    kept, counts, originals = _kept, {}, []
+    if kept:
+        return kept
 
     def wrap(name, function):
         def call(*arguments):
             number = counts[name] = counts.get(name, -1) + 1
-            if number % EVERY == 0 and len(kept.setdefault(name, [])) < 4 * EACH:
+            if number % EVERY == 0 and len(kept.setdefault(name, [])) < 2 * EACH:
                 kept[name].append(tuple(item if isinstance(item, int) else item[:] for item in arguments))
             return function(*arguments)
 
         return call
 
     for module in MODULES:
-        for name, value in sorted(vars(module).items()):
+        for name in sorted(dir(module)):
             if name in KERNELS:
+                value = getattr(module, name)
                 originals.append((module, name, value))
                 setattr(module, name, wrap(name, value))
     try:
