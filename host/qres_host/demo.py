@@ -81,6 +81,9 @@ def summarize(view: View, status: dict[str, Any], specs: Sequence[BoardSpec]) ->
         "streams": totals["streams"],
         "streams_exact": totals["streams_exact"],
         "packets": totals["packets"],
+        "packets_from_checkpoint": totals["from_checkpoint"],
+        "packets_from_model": totals["from_model"],
+        "packets_from_nothing": totals["from_nothing"],
         "bytes_on_the_air": totals["bytes_air"],
         "bytes_with_samples": totals["bytes_data"],
         "bytes_raw_int32": totals["bytes_raw"],
@@ -116,9 +119,12 @@ def as_text(summary: dict[str, Any]) -> str:
     air = f"{s['bytes_on_the_air']:,} bytes in {s['packets']:,} frames"
     share = f"{s['epochs_all_agreed']} of {s['epochs']} epochs agreed by every board that spoke"
     every = s["bytes_send_everything"]
+    first, second, third = (s[f"packets_from_{start}"] for start in ("checkpoint", "model", "nothing"))
+    started = f"with samples {first:,} from checkpoints, {second:,} from the model, {third:,} from nothing"
     rows = (
         ("time", f"{span}, {s['boards']} boards, {s['reboots']:,} boots"),
         ("samples", f"{s['samples']:,} received, {s['samples_verified']:,} checked: {verdict}"),
+        ("packets", started),
         ("streams", f"{s['streams_exact']} of {s['streams']} verified exact"),
         ("on the air", f"{air}, of them {s['bytes_with_samples']:,} for samples"),
         ("", f"{s['times_smaller_than_raw']}x smaller than raw int32 ({s['bytes_raw_int32']:,} bytes)"),

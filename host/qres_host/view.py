@@ -8,14 +8,14 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from qres import packet
+from qres import codec, packet
 from qres.config import DEFAULTS
 from qres.regime import NAMES as REGIME_NAMES
 
 from qres_host.boards import board_of_hello, channels_of, parse_mac
 from qres_host.history import GRACE_MS, History, Truth
 from qres_host.series import series
-from qres_host.streams import Event, Found, Joined, Model, Packet, Rejected, Samples, Telemetry
+from qres_host.streams import Coded, Event, Found, Joined, Model, Packet, Rejected, Samples, Telemetry
 
 EPOCHS_KEPT = 512
 EPOCHS_RECENT = 3  # a board that missed more rounds no longer agrees
@@ -66,6 +66,7 @@ class View:
         self._ticks: deque[tuple[int, int]] = deque()  # (arrival, swarm time) of the last seconds
         self._links: dict[str, int] = dict.fromkeys(LINK_COUNTERS, 0)
         self._rejected: Counter[str] = Counter()
+        self._starts: Counter[int] = Counter()  # of packets with samples
         self._model: Model | None = None
         self._layout: list[dict[str, str]] = []  # the swarm's channels, as its gateway told them
         self._epoch_ms = int(str(DEFAULTS["epoch_ms"]))
@@ -188,7 +189,7 @@ class View:
 
     def totals(self) -> dict[str, int]:
         """Return the sums over all boards and links; `bytes_every` is a frame of its own for each
-        sample, `bytes_data` what the frames with samples took of `bytes_air`."""
+        sample, `bytes_data` what the frames with samples took of `bytes_air`; `from_...` count those frames."""
         with self._lock:
             boards = list(self._boards.values())
             sensing = [b for b in boards if b.count]
@@ -205,6 +206,9 @@ class View:
                 "streams": len(sensing),
                 "verified": sum(b.verified for b in boards),
                 "mismatched": sum(b.mismatched for b in boards),
+                "from_nothing": self._starts[codec.COLD],
+                "from_model": self._starts[codec.SWARM],
+                "from_checkpoint": self._starts[codec.CHECKPOINT],
                 "rejected": sum(self._rejected.values()),
                 **self._links,
             }
@@ -224,6 +228,8 @@ class View:
             board.name = board.name or record.name
         elif isinstance(record, Model):
             self._announced(record)
+        elif isinstance(record, Coded):
+            self._starts[record.start] += 1
         elif isinstance(record, Rejected):
             self._rejected[record.reason] += 1
         elif isinstance(record, Event):
