@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
+import pty
 import random
+import time
+import tty
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +22,12 @@ from qres.model import Model
 from qres.sensing import Sensing
 from qres_host import packets
 from qres_host.acknowledge import Acknowledger, commands
+from qres_host.collector import Collector
+from qres_host.devices import parse_uri
+from qres_host.replay import replay_capture
 from qres_host.store import Store
 from qres_host.streams import Coded, Missed, Samples, Streams, points_frames
+from qres_host.view import View
 from qres_host.wire import Deframer, Frame
 from traffic import KEY, Swarm
 
@@ -244,3 +253,34 @@ def test_any_rows_round_trip_within_their_bounds(
     back = codec.decode(encoder.finish(1000, 0), {}).steps
     for (a, b), (c, d) in zip(kept, back, strict=True):
         assert a == c and d is not None and abs(b - d) <= eps + silent
+
+
+def test_a_collector_acknowledges_through_the_port_and_remembers_over_a_restart(tmp_path: Path) -> None:
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    swarm, steps, point = Swarm(1), 12, None
+    node = int.from_bytes(swarm.frame(0, 1, b"")[1:5], "little")
+    try:
+        for run in range(2):
+            encoder = Encoder(2, CM, 232, point)
+            for i in range(steps):
+                encoder.add(swarm.index + i, (20 + i, 50))
+            swarm.index += steps
+            point = encoder.checkpoint(node, 60_000)
+            data = swarm.radio(swarm.frame(0, 1, encoder.finish(60_000, 0, True)))
+            with Collector(
+                [parse_uri(os.ttyname(slave))], KEY, None, tmp_path / str(run), tmp_path / "x.db"
+            ) as collector:
+                while collector.devices[0].fd < 0:
+                    time.sleep(0.01)
+                os.write(master, data)
+                heard = b""
+                while not heard.endswith(b"\n"):
+                    heard += os.read(master, 1000)
+            assert json.loads(heard) == {"cmd": "ack", "arg": point.name.hex()}
+        view = View()
+        replay_capture(tmp_path / "1", KEY, tmp_path / "again.db", view)
+        assert view.totals()["samples"] == steps and view.totals()["from_checkpoint"] == 1
+    finally:
+        os.close(slave)
+        os.close(master)
