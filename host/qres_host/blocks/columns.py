@@ -19,8 +19,11 @@ STATE: Final = 1 << 16
 """The coder's state before the first value is put, and so after the last one is read."""
 
 NO_CONTEXT, BY_SIZE, BY_LAST, BY_SUM = 0, 1, 2, 3
-CHOICES: Final = ((BY_SIZE, 3), (BY_SIZE, 8), (BY_LAST, 6))
-"""Kinds of context that are tried, with how many; BY_LAST becomes BY_SUM where values are differences."""
+BY_SIZE_COUNTS: Final = (3, 8)
+BY_LEVEL_COUNT: Final = 6
+"""How many contexts are tried of each kind: BY_SUM where values are differences, else BY_LAST."""
+KEYS: Final = 3 * 32 + 1
+"""Keys of BY_SIZE."""
 LEVELS_SEEN: Final = 1024
 JUDGED: Final = 8192
 STRETCH: Final = 512
@@ -50,11 +53,7 @@ def bits_for(rows: int) -> int:
 def encode(columns: list[Ints], ordered: bool = True) -> bytes:
     """Columns of one length, at least 1, int64 within 32 bits, as bytes; not `ordered`: no value tells of the next."""
     kin = fit.Kin() if ordered else None
-    done = []
-    for c, v in enumerate(columns):
-        done.append(_column(v, columns[:c], kin))
-        if kin and c + 1 < len(columns):
-            kin.add(v)
+    done = [_column(v, columns[:c], kin) for c, v in enumerate(columns)]
     head = b"".join(column.head for column in done)
     state = STATE
     words = []
@@ -70,12 +69,12 @@ def _column(v: Ints, columns: list[Ints], kin: fit.Kin | None) -> Column:
     """Plan one column and describe it."""
     if not np.any(v != v[0]):
         return Column(bytes((CONSTANT,)) + put_signed(int(v[0])), v, v, np.zeros(0, np.uint8), None)
-    plan = fit.plan(v, kin) if kin else Plan(0, int(np.median(v)))
+    plan = fit.plan(v, kin, len(columns)) if kin else Plan(0, int(np.median(v)))
     r = linear.residuals(v, plan, columns)
     found = tokens.counted(r)
-    u, finest, counts = np.asarray(found.u), np.asarray(found.token), found.counts
-    parts = tokens.cheapest(counts, 1.0, tokens.SPLITS)[1]
-    token = tokens.tokens(finest, parts)
+    u = np.asarray(found.u)
+    parts = tokens.cheapest(found)
+    token = tokens.tokens(np.asarray(found.token), parts)
     kind, limits = _contexts(v, token, parts, plan) if kin else (NO_CONTEXT, np.zeros(0, np.int64))
     context = np.zeros(v.size, np.uint8)
     if kind:
@@ -93,11 +92,9 @@ def _column(v: Ints, columns: list[Ints], kin: fit.Kin | None) -> Column:
 
 def _sizes(token: Ints, parts: tokens.Split) -> Ints:
     """The key of BY_SIZE for each row, as `get_tokens` sees it."""
-    key = np.zeros(token.size + 2, np.int64)
-    length = parts.length[token]
-    key[1:-1] = 2 * length
-    key[2:] += length
-    return key[:-2]
+    key: Any = np.empty(token.size, np.int64) if native.COMPILED else [0] * token.size
+    loops.sizes(loops.ready(token), loops.ready(parts.length), key)
+    return np.asarray(key, np.int64)
 
 
 def _levels(v: Ints, first: int, rows: Ints) -> Ints:
@@ -115,7 +112,7 @@ def _context(key: Ints, limits: Ints) -> NDArray[np.uint8]:
     return context
 
 
-def _table(token: Ints, context: NDArray[np.uint8], size: int, contexts: int) -> Ints:
+def _table(token: Ints, context: NDArray[Any], size: int, contexts: int) -> Ints:
     """Tokens counted, a row a context."""
     counts: Ints = np.bincount(context * np.int64(size) + token, minlength=size * contexts)
     return counts.reshape(contexts, size)
@@ -131,17 +128,26 @@ def _contexts(v: Ints, token: Ints, parts: tokens.Split, plan: Plan) -> tuple[in
     size = int(some.max()) + 1
     best = tokens.entropy(np.bincount(some)[None], step)
     found = NO_CONTEXT, np.zeros(0, np.int64)
-    for kind, count in CHOICES:
-        if kind == BY_LAST and (plan.taps or plan.differences > 1):
-            continue
-        kind = BY_SUM if kind == BY_LAST and plan.differences else kind
-        key = _sizes(some, parts) if kind == BY_SIZE else _levels(v, plan.first, rows)
-        ranked = np.sort(key[:: max(1, key.size // LEVELS_SEEN)])
-        limits = np.unique(ranked[np.arange(1, count) * ranked.size // count])
-        bits = tokens.entropy(_table(some, _context(key, limits), size, limits.size + 1), step)
+    by_size = _table(some, _sizes(some, parts), size, KEYS)
+    for count in BY_SIZE_COUNTS:
+        limits = _limits(by_size.sum(axis=1).cumsum(), count)
+        bits = tokens.entropy(np.add.reduceat(by_size, np.concatenate([[0], limits + 1])), step)
         if bits < best:
-            best, found = bits, (kind, limits)
-    return found
+            best, found = bits, (BY_SIZE, limits)
+    if plan.taps or plan.differences > 1:
+        return found
+    key = _levels(v, plan.first, rows)
+    ranked = np.sort(key[:: max(1, key.size // LEVELS_SEEN)])
+    limits = np.unique(ranked[np.arange(1, BY_LEVEL_COUNT) * ranked.size // BY_LEVEL_COUNT])
+    bits = tokens.entropy(_table(some, _context(key, limits), size, limits.size + 1), step)
+    return (BY_SUM if plan.differences else BY_LAST, limits) if bits < best else found
+
+
+def _limits(running: Ints, count: int) -> Ints:
+    """Limits between keys 0, 1, 2, ..., of these running sums of rows, that part the rows in about `count` parts."""
+    total = int(running[-1])
+    keys = np.unique(np.searchsorted(running, np.arange(1, count) * total // count, side="right"))
+    return keys[running[keys] < total]
 
 
 def _describe(plan: Plan) -> bytes:

@@ -5,13 +5,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from qres_host.blocks.linear import ORDER_MAX, OTHER_TAPS, SHIFT_MAX, TAP_MAX, Plan, difference, wrap
+from qres_host import native
+from qres_host.blocks import loops
+from qres_host.blocks.linear import ORDER_MAX, OTHER_TAPS, SHIFT_MAX, TAP_MAX, Plan, wrap
+from qres_host.blocks.loops import ready
 from qres_host.blocks.tokens import cost
 
-ORDERS: Final = ((3, 8), (16, 32))
+ORDERS: Final = ((3, 8), (32,))
 WORTHWHILE: Final = 0.995
-"""Share of the bits from which more taps are not tried."""
-ROUNDS: Final = 2
+GAINING: Final = 0.999
+"""Shares of the bits without taps, and with the fewest of them, from which more are not tried."""
 CHUNK: Final = 128
 """Rows that are multiplied at a time."""
 PIECES: Final = 8
@@ -20,6 +23,8 @@ LEAD: Final = ORDER_MAX + 2
 """Rows before a stretch, which its first rows are predicted from and differenced with."""
 TAP_BITS: Final = 16
 """About what a tap costs."""
+MEDIAN_OF: Final = 512
+"""Values that a median is found of."""
 SMOOTH: Final = 9
 """Rows whose mean error is the scale of the one in their middle."""
 PARTNERS: Final = 16
@@ -35,13 +40,18 @@ Floats = NDArray[np.float64]
 
 def quick_estimate(some: Ints) -> float:
     """About how many bits these stretches take as values or differences."""
-    middle = int(np.partition(some.ravel(), some.size // 2)[some.size // 2])
-    return min(cost(difference(some, middle, n)[:, LEAD:].ravel()) for n in (0, 1))
+    middle = int(_median(some))
+    return min(cost(y[:, LEAD:].ravel()) for y in (wrap(some - middle), _differences(some)))
+
+
+def _differences(some: Ints) -> Ints:
+    """Each value of each stretch less the one before, 0 for the first of a stretch."""
+    return wrap(np.diff(some, axis=1, prepend=some[:, :1]))
 
 
 def estimate(v: Ints) -> float:
     """About how many bits a column takes, by itself, linear prediction included."""
-    return _plan(v, Kin())[0]
+    return _plan(v, Kin(), 0)[0]
 
 
 def times_of(v: Ints, some: Ints) -> float:
@@ -58,45 +68,53 @@ def stretches(v: Ints) -> Ints:
     return np.stack([v[s : s + PIECE_ROWS + LEAD] for s in starts])
 
 
-def _chunks(rows: NDArray[Any]) -> NDArray[Any]:
-    """Rows in chunks, without the last few: libraries of linear algebra start threads for more, which cost too much."""
-    size = min(CHUNK, len(rows))
-    return rows[: len(rows) // size * size].reshape(-1, size, *rows.shape[1:])
-
-
 def _lagged(y: Ints, other: Ints | None, order: int) -> Floats:
-    """The regressors of every row, in chunks: `order` values before, oldest first, then the other column's."""
-    views = [np.lib.stride_tricks.sliding_window_view(y[:, LEAD - order : -1], order, axis=1)]
+    """Every row's regressors, `order` values before, oldest first, then the other column's; then its value.
+
+    In chunks, without the last few: libraries of linear algebra start threads for more, which cost too much.
+    """
+    window = np.lib.stride_tricks.sliding_window_view
+    views = [window(y[:, LEAD - order : -1], order, axis=1), y[:, LEAD:, None]]
     if other is not None:
-        views.append(np.lib.stride_tricks.sliding_window_view(other[:, LEAD + 1 - OTHER_TAPS :], OTHER_TAPS, axis=1))
-    inputs = np.concatenate(views, axis=2, dtype=np.float64)
-    return _chunks(inputs.reshape(-1, inputs.shape[2]))
+        views.insert(1, window(other[:, LEAD + 1 - OTHER_TAPS :], OTHER_TAPS, axis=1))
+    rows = np.concatenate(views, axis=2, dtype=np.float64)
+    rows = rows.reshape(-1, rows.shape[2])
+    size = min(CHUNK, len(rows))
+    return rows[: len(rows) // size * size].reshape(-1, size, rows.shape[1])
 
 
-def _solve(inputs: Floats, target: Floats, weights: Floats, skips: list[int]) -> list[Floats]:
+def _solve(lagged: Floats, weights: Floats, skips: list[int]) -> list[Floats]:
     """Weighted least-squares taps, for each of `skips` without as many of the oldest values."""
-    weighed = np.swapaxes(inputs * weights[..., None], 1, 2)
-    square = np.matmul(weighed, inputs).sum(axis=0)
-    product = np.matmul(weighed, target[..., None]).sum(axis=0)[:, 0]
-    np.einsum("ii->i", square)[:] += 1e-9 * np.trace(square) / len(square) + 1e-9
-    return [np.asarray(np.linalg.solve(square[n:, n:], product[n:]), np.float64) for n in skips]
+    weighed = np.swapaxes(lagged * weights[..., None], 1, 2)
+    square = np.matmul(weighed, lagged).sum(axis=0)[::-1, ::-1]  # the newest first: fewer taps are its upper corner
+    size = len(square) - 1
+    taps = square[1:, 1:].copy()
+    np.einsum("ii->i", taps)[:] += 1e-9 * np.trace(taps) / size + 1e-9
+    leading = [size - n for n in skips]
+    factor, out = np.zeros(size * size), np.zeros(size * len(leading))
+    made: list[Any] = [factor, out] if native.COMPILED else [factor.tolist(), out.tolist()]
+    loops.solve(ready(taps.ravel()), ready(square[0, 1:]), size, ready(np.array(leading)), *made)
+    found = np.asarray(made[1], np.float64).reshape(len(leading), size)
+    return [row[:n][::-1] for row, n in zip(found, leading)]
 
 
-def _weights(inputs: Floats, target: Floats) -> Floats:
-    """What each row counts.
+def _weights(target: Floats, guess: Floats | float = 0.0) -> Floats:
+    """What each row counts, by what a guess of it was off.
 
     Sensor signals alternate between calm and storm, and bits are logarithmic: a row counts by the inverse square of the
-    error around it, which some rounds of fitting find out.
+    error around it.
     """
-    weights = np.ones_like(target)
-    for _ in range(ROUNDS):
-        (taps,) = _solve(inputs, target, weights, [0])
-        error = np.abs(target - np.matmul(inputs, taps)).ravel()
-        sums = np.cumsum(np.concatenate([np.zeros(SMOOTH), error, np.zeros(SMOOTH)]))
-        around = (sums[SMOOTH:] - sums[:-SMOOTH])[SMOOTH // 2 : SMOOTH // 2 + error.size] / SMOOTH
-        middle = float(np.partition(error, error.size // 2)[error.size // 2])
-        weights = (1 / (around + 0.3 * middle + 0.5) ** 2).reshape(target.shape)
-    return weights
+    error = np.abs(target - guess).ravel()
+    sums = np.cumsum(np.concatenate([np.zeros(SMOOTH), error, np.zeros(SMOOTH)]))
+    around = (sums[SMOOTH:] - sums[:-SMOOTH])[SMOOTH // 2 : SMOOTH // 2 + error.size] / SMOOTH
+    scale = around + (0.3 * float(_median(error)) + 0.5)
+    return np.asarray(1 / (scale * scale)).reshape(target.shape)
+
+
+def _median(values: NDArray[Any]) -> Any:
+    """About the median: that of some of the values."""
+    some = values.ravel()[:: max(1, values.size // MEDIAN_OF)]
+    return np.partition(some, some.size // 2)[some.size // 2]
 
 
 def _quantised(taps: Floats) -> tuple[tuple[int, ...], int] | None:
@@ -111,29 +129,30 @@ def _quantised(taps: Floats) -> tuple[tuple[int, ...], int] | None:
 
 
 class Kin:
-    """The columns before the one to be planned, as far as planning wants to know them."""
+    """The columns planned before, as far as planning wants to know them."""
 
     def __init__(self) -> None:
         """None so far."""
-        self.signals: list[Ints] = []
-        self.scaled: list[Floats] = []
+        self._numbers: list[int] = []
+        self._signals: list[Ints] = []
+        self._scaled: list[Floats] = []
 
-    def add(self, v: Ints) -> None:
-        """One more column."""
-        signal = difference(stretches(v), int(v[0]), 1)
-        self.signals.append(signal)
-        self.scaled.append(_scaled(signal))
+    def partner(self, y: Ints, number: int) -> tuple[int, Ints | None]:
+        """The column whose differences go most with y's, and these on the stretches; -1 if none does.
 
-    def partner(self, y: Ints) -> tuple[int, Ints | None]:
-        """The column whose differences go most with y's, and these on the stretches; -1 if none does."""
+        y is that of column `number`, which is known from now on.
+        """
         target = _scaled(y)
-        first = max(0, len(self.scaled) - PARTNERS)
-        alike = [abs(float(other @ target)) for other in self.scaled[first:]]
+        alike = [abs(float(other @ target)) for other in self._scaled[-PARTNERS:]]
         best = max(alike, default=0.0)
-        if best * best < KINSHIP_MIN:
-            return -1, None
-        found = first + alike.index(best)
-        return found, self.signals[found]
+        found: tuple[int, Ints | None] = -1, None
+        if best * best >= KINSHIP_MIN:
+            at = len(self._scaled) - len(alike) + alike.index(best)
+            found = self._numbers[at], self._signals[at]
+        self._numbers.append(number)
+        self._signals.append(y)
+        self._scaled.append(target)
+        return found
 
 
 def _scaled(y: Ints) -> Floats:
@@ -143,37 +162,40 @@ def _scaled(y: Ints) -> Floats:
     return clipped / length if length else clipped
 
 
-def plan(v: Ints, kin: Kin) -> Plan:
-    """The cheapest plan for a column."""
-    return _plan(v, kin)[1]
+def plan(v: Ints, kin: Kin, number: int) -> Plan:
+    """The cheapest plan for column `number`."""
+    return _plan(v, kin, number)[1]
 
 
-def _plan(v: Ints, kin: Kin) -> tuple[float, Plan]:
+def _plan(v: Ints, kin: Kin, number: int) -> tuple[float, Plan]:
     """The plan that costs least over the stretches, and how many bits it takes for the column."""
     first = int(v[0])
     some = stretches(v)
     times = times_of(v, some)
-    middle = int(np.partition(some.ravel(), some.size // 2)[some.size // 2])
+    middle = int(_median(some))
+    y = _differences(some)
     plans = [Plan(0, middle), Plan(1, first), Plan(2, first)]
-    signals = [difference(some, p.first, p.differences) for p in plans]
-    costs = [cost(y[:, LEAD:].ravel(), times) for y in signals]
+    signals = [wrap(some - middle), y, _differences(y)]
+    costs = [cost(signal[:, LEAD:].ravel(), times) for signal in signals]
     best = min(zip(costs, plans), key=lambda pair: pair[0])
-    y = signals[1]
-    partner, other = kin.partner(y)
-    target = _chunks(y[:, LEAD:].ravel().astype(np.float64))
-    times = v.size / target.size
+    partner, other = kin.partner(y, number)
     weights: Floats | None = None
     for orders in ORDERS:
-        inputs = _lagged(y, other, orders[-1])
-        weights = _weights(inputs, target) if weights is None else weights
-        before = best[0]
-        for order, taps in zip(orders, _solve(inputs, target, weights, [orders[-1] - order for order in orders])):
+        lagged = _lagged(y, other, orders[-1])
+        inputs, target = lagged[..., :-1], lagged[..., -1]
+        times = v.size / target.size
+        if weights is None:
+            weights = _weights(target)
+            weights = _weights(target, np.matmul(inputs, _solve(lagged, weights, [0])[0]))
+        tried = []
+        for order, taps in zip(orders, _solve(lagged, weights, [orders[-1] - order for order in orders])):
             rounded = _quantised(taps)
             if rounded is not None:
                 integers, shift = rounded
                 guess = np.matmul(inputs[..., orders[-1] - order :], np.array(integers) / (1 << shift))
                 bits = cost(wrap((target - np.rint(guess)).astype(np.int64)).ravel(), times) + TAP_BITS * len(integers)
-                best = min(best, (bits, Plan(1, first, order, shift, integers, partner)), key=lambda pair: pair[0])
-        if best[0] > WORTHWHILE * before:
+                tried.append((bits, Plan(1, first, order, shift, integers, partner)))
+        before, best = best[0], min([best, *tried], key=lambda pair: pair[0])
+        if not tried or best[0] > WORTHWHILE * before or tried[-1][0] > GAINING * tried[0][0]:
             break
     return best

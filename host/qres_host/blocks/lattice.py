@@ -18,7 +18,7 @@ from qres_host.blocks.tokens import cost, entropy
 from qres_host.blocks.varint import Reader, put, put_signed
 
 SHIFT: Final = 20
-SAMPLE: Final = 2048
+SAMPLE: Final = 1024
 RANGE_MAX: Final = 1 << 22
 """Above this range a column's distinct values are sorted, not marked."""
 DENSITY_MAX: Final = 0.6
@@ -137,7 +137,7 @@ def find(column: Ints) -> Lattice | None:
     if column.size < 2:
         return None
     taken = column[:: max(1, column.size // SAMPLE)]
-    some = np.unique(taken)
+    some = _sorted(taken)
     if some.size < 2:
         return None
     step = int(np.gcd.reduce(some[1:] - some[0]))
@@ -147,6 +147,13 @@ def find(column: Ints) -> Lattice | None:
         found = _list(column, taken, some)
     most = _mostly(column, taken)
     return most if most is not None and _pays(column, most, found) else found
+
+
+def _sorted(values: Ints) -> Ints:
+    """The distinct values, in order."""
+    some = np.sort(values)
+    distinct: Ints = some[np.concatenate([np.ones(1, np.bool_), some[1:] != some[:-1]])]
+    return distinct
 
 
 def _list(column: Ints, taken: Ints, some: Ints) -> Lattice | None:
@@ -168,7 +175,10 @@ def _mostly(column: Ints, taken: Ints) -> Lattice | None:
     three = taken[:: max(1, taken.size // (3 * TRIPLES))][: 3 * TRIPLES]
     three = three[: three.size // 3 * 3].reshape(3, -1)
     common = np.gcd(three[1] - three[0], three[2] - three[0])
-    steps, counts = np.unique(common[common > 1], return_counts=True)
+    common = common[common > 1]
+    if common.size < TRIPLES_MIN:
+        return None
+    steps, counts = np.unique(common, return_counts=True)
     worth = np.where(counts >= TRIPLES_MIN, counts * np.log2(steps), 0)
     if not worth.any():
         return None
@@ -208,7 +218,7 @@ def _distinct(column: Ints) -> Ints:
     """The sorted values that occur."""
     low, high = int(column.min()), int(column.max())
     if high - low >= RANGE_MAX:
-        return np.unique(column)
+        return _sorted(column)
     seen = np.zeros(high - low + 1, np.bool_)
     seen[column - low] = True
     return low + np.flatnonzero(seen)

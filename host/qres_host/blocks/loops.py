@@ -3,6 +3,7 @@
 Every intermediate fits 64 bits, and nothing depends on wrapping: results are the same on both.
 """
 
+from math import sqrt
 from typing import Any, Final
 
 from qres_host.native import COMPILED, jit
@@ -32,34 +33,41 @@ def _log(n: int, logs: Any) -> int:
 
 
 @jit
-def count(r: Any, small: int, fine: int, u: Any, tokens: Any, counts: Any) -> int:
-    """Fold residuals into `u`, split them into `tokens`, and add these up in `counts`.  Returns how many there are."""
-    for t in range(len(r)):
-        value = int(r[t])
-        folded = 2 * value if value >= 0 else -2 * value - 1
-        token = folded
-        if folded >> small:
-            length = small
-            while folded >> (length + 1):
-                length += 1
-            token = (1 << small) + ((length - small - 1) << fine) + (folded >> (length - fine))
-        u[t] = folded
-        tokens[t] = token
-        counts[token] += 1
-    return len(r)
+def _finest(folded: int, small: int, fine: int) -> int:
+    """The token of a folded value that is no token itself."""
+    length = small
+    while folded >> (length + 1):
+        length += 1
+    return (1 << small) + ((length - small - 1) << fine) + (folded >> (length - fine))
 
 
 @jit
-def price(counts: Any, merged: Any, low: Any, at: int, logs: Any) -> Any:
-    """Bits, in parts of ONE, of values counted by finest tokens when they are coded as tokens merged[at:].
+def count(r: Any, small: int, fine: int, u: Any, tokens: Any, counts: Any) -> int:
+    """Fold residuals into `u`, split them into `tokens`, and add these up in `counts`.  Returns the greatest token."""
+    most = 0
+    for t in range(len(r)):
+        value = int(r[t])
+        folded = 2 * value if value >= 0 else -2 * value - 1
+        token = _finest(folded, small, fine) if folded >> small else folded
+        u[t] = folded
+        tokens[t] = token
+        counts[token] += 1
+        if token > most:
+            most = token
+    return most
+
+
+@jit
+def price(counts: Any, end: int, merged: Any, low: Any, at: int, logs: Any) -> Any:
+    """Bits, in parts of ONE, of values counted by finest tokens below `end` when they are coded as tokens merged[at:].
 
     low[at:] are the low bits of each; `logs` has ONE * log2(n) for small n.  Returns (bits, how many tokens are used).
     """
     bits = total = used = run = last = 0
-    for k in range(len(counts) + 1):
-        n = int(counts[k]) if k < len(counts) else 0
-        token = int(merged[at + k]) if k < len(counts) else -1
-        if n > 0 or token < 0:
+    for k in range(end):
+        n = int(counts[k])
+        if n > 0:
+            token = int(merged[at + k])
             if token != last and run > 0:
                 bits -= run * _log(run, logs)
                 used += 1
@@ -67,9 +75,78 @@ def price(counts: Any, merged: Any, low: Any, at: int, logs: Any) -> Any:
             last = token
             run += n
             total += n
-            if n > 0:
-                bits += n * int(low[at + k]) * ONE
-    return bits + total * _log(total, logs), used
+            bits += n * int(low[at + k]) * ONE
+    return bits - run * _log(run, logs) + total * _log(total, logs), used + (1 if run > 0 else 0)
+
+
+@jit
+def estimate(
+    r: Any, small: int, fine: int, counts: Any, merged: Any, low: Any, logs: Any, times: float, own: float
+) -> float:
+    """Bits that residuals take, `times` over, with `own` for each token used, by the cheapest way of merging tokens.
+
+    `counts` are zeros, one a finest token; `merged` and `low` as in `price`, for several ways.
+    """
+    most = 0
+    for t in range(len(r)):
+        value = int(r[t])
+        folded = 2 * value if value >= 0 else -2 * value - 1
+        token = _finest(folded, small, fine) if folded >> small else folded
+        counts[token] += 1
+        if token > most:
+            most = token
+    best = -1.0
+    for at in range(0, len(merged), len(counts)):
+        bits, used = price(counts, most + 1, merged, low, at, logs)
+        total = bits / ONE * times + own * used
+        if best < 0 or total < best:
+            best = total
+    return best
+
+
+@jit
+def sizes(tokens: Any, length: Any, keys: Any) -> int:
+    """For each token, twice the bit length of the one before and that of the one before it.  Returns how many."""
+    last = before = 0
+    for t in range(len(tokens)):
+        keys[t] = 2 * last + before
+        before = last
+        last = int(length[tokens[t]])
+    return len(tokens)
+
+
+@jit
+def solve(square: Any, product: Any, size: int, leading: Any, factor: Any, out: Any) -> int:
+    """Solve symmetric equations (`size` rows, flat) for each count in `leading` of their first unknowns alone.
+
+    `factor` (size * size) and `out` (size for each of `leading`) are filled; by Cholesky's factors, which the systems
+    share.  Returns how many were solved: those up to the first that is not positive definite.
+    """
+    for i in range(size):
+        for j in range(i + 1):
+            total = square[i * size + j]
+            for k in range(j):
+                total -= factor[i * size + k] * factor[j * size + k]
+            if i > j:
+                factor[i * size + j] = total / factor[j * size + j]
+            elif total > 0:
+                factor[i * size + i] = sqrt(total)
+            else:
+                return 0
+    for n in range(len(leading)):
+        at = n * size
+        rows = int(leading[n])
+        for i in range(rows):
+            total = product[i]
+            for k in range(i):
+                total -= factor[i * size + k] * out[at + k]
+            out[at + i] = total / factor[i * size + i]
+        for i in range(rows - 1, -1, -1):
+            total = out[at + i]
+            for k in range(i + 1, rows):
+                total -= factor[k * size + i] * out[at + k]
+            out[at + i] = total / factor[i * size + i]
+    return len(leading)
 
 
 @jit

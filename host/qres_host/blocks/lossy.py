@@ -1,6 +1,6 @@
 """What to send in place of samples when some error is allowed: values near the samples that take fewer bits.
 
-The decoder needs to know nothing of it.  Every choice is made per channel, by what the fast level takes for it.
+The decoder needs to know nothing of it.  Every choice is made per channel, by what the coder takes for it.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qres_host import native
-from qres_host.blocks import fast, near_loops
+from qres_host.blocks import best, fast, near_loops
 from qres_host.blocks.loops import ready
 
 EPS_MAX: Final = 0x7FFFFFFF
@@ -19,6 +19,10 @@ CELLS: Final = 3
 PATH_MAX: Final = 6
 """And at most."""
 PASSES: Final = 4
+NEAR: Final = 1.1
+"""The best level judges what takes at `fast` up to so many times the bytes of the shortest,"""
+JUDGED: Final = 4096
+"""by so many rows."""
 STEPS: Final = 256
 """Steps between points that have a cost of their own."""
 BIT: Final = 256
@@ -35,19 +39,19 @@ def bounded(x: Matrix, eps: Any) -> Matrix:
 
     ValueError for an eps below 0 or not one a channel.
     """
-    return _by_channel(x, eps, _near)
+    return _by_channel(x, eps, _near, "fast")
 
 
-def silent(x: Matrix, threshold: Any) -> Matrix:
+def silent(x: Matrix, threshold: Any, level: str = "best") -> Matrix:
     """Samples, replaced by what a simple predictor says while that is off by less than threshold[channel].
 
     The predictor is the last value or the last slope, and sees what was sent, as the receiver does.  Thresholds of 0
-    and 1 change nothing.  ValueError as in `bounded`.
+    and 1 change nothing.  `level` is the one that will code the result.  ValueError as in `bounded`.
     """
-    return _by_channel(x, threshold, _predicted)
+    return _by_channel(x, threshold, _predicted, level)
 
 
-def _by_channel(x: Matrix, limits: Any, candidates: Callable[[Ints, int], list[Ints]]) -> Matrix:
+def _by_channel(x: Matrix, limits: Any, candidates: Callable[[Ints, int], list[Ints]], level: str) -> Matrix:
     """For each channel the candidate that takes the fewest bytes, the samples themselves among them."""
     limits = np.asarray(limits)
     if limits.shape != (x.shape[1],) or limits.dtype.kind not in "iu" or np.any(limits < 0):
@@ -58,9 +62,20 @@ def _by_channel(x: Matrix, limits: Any, candidates: Callable[[Ints, int], list[I
         limit = min(int(limits[c]), EPS_MAX)
         if not limit or v.size < 2:
             continue
-        tried = [v, *candidates(v, limit)]
-        out[:, c] = min(tried, key=lambda y: len(fast.encode(y.astype(np.int32)[:, None])))
+        columns = [y.astype(np.int32)[:, None] for y in [v, *candidates(v, limit)]]
+        sizes = [len(fast.encode(y)) for y in columns]
+        if level == "best":
+            near = [y for y, size in zip(columns, sizes) if size <= NEAR * min(sizes)]
+            columns, sizes = near, [_length(y) for y in near] if len(near) > 1 else [0]
+        out[:, c] = columns[sizes.index(min(sizes))][:, 0]
     return out
+
+
+def _length(y: Matrix) -> int:
+    """Bytes that the best level takes for the rows in the middle of a column."""
+    start = max(0, len(y) - JUDGED) // 2
+    some = y[start : start + JUDGED]
+    return min(len(best.encode(some)), len(fast.encode(some)))
 
 
 def _within(y: Ints, v: Ints, eps: int) -> Ints:

@@ -83,7 +83,7 @@ def entropy(counts: Ints, times: float = 1.0) -> float:
 
 
 class Counted(NamedTuple):
-    """Residuals folded (0, -1, 1, -2, ... as 0, 1, 2, 3, ...), their finest tokens, and how often each occurs.
+    """Residuals folded (0, -1, 1, -2, ... as 0, 1, 2, 3, ...), their finest tokens, how often each below `end` occurs.
 
     Arrays, or lists without Numba.
     """
@@ -91,30 +91,31 @@ class Counted(NamedTuple):
     u: Any
     token: Any
     counts: Any
+    end: int
 
 
 def counted(r: Ints) -> Counted:
     """Fold residuals and count them by their finest tokens."""
     sizes = r.size, r.size, FINEST.base.size
-    made = [np.zeros(size, np.int64) if native.COMPILED else [0] * size for size in sizes]
-    result = Counted(*made)
-    loops.count(ready(r), SMALL_MAX, FINE_MAX, *result)
-    return result
+    u, token, counts = (np.zeros(size, np.int64) if native.COMPILED else [0] * size for size in sizes)
+    return Counted(u, token, counts, loops.count(ready(r), SMALL_MAX, FINE_MAX, u, token, counts) + 1)
 
 
-def cheapest(counts: Any, times: float, choices: tuple[tuple[int, int], ...]) -> tuple[float, Split]:
-    """The split that costs least for values so counted by finest tokens, `times` over, and its cost in bits."""
-    merged, low = _maps(choices)
+def cheapest(values: Counted) -> Split:
+    """The split of SPLITS that costs least for these values."""
+    merged, low = _maps(SPLITS)
     best = float("inf"), 0
-    for i in range(len(choices)):
-        bits, used = loops.price(counts, merged, low, i * len(counts), _LOGS)
-        best = min(best, (bits / loops.ONE * times + SYMBOL_BITS * used, i))
-    return best[0], split(*choices[best[1]])
+    for i in range(len(SPLITS)):
+        bits, used = loops.price(values.counts, values.end, merged, low, i * len(values.counts), _LOGS)
+        best = min(best, (bits / loops.ONE + SYMBOL_BITS * used, i))
+    return split(*SPLITS[best[1]])
 
 
 def cost(r: Ints, times: float = 1.0) -> float:
     """An estimate of the bits that these residuals take, `times` over."""
-    return cheapest(counted(r).counts, times, ROUGH)[0]
+    counts: Any = np.zeros(FINEST.base.size, np.int64) if native.COMPILED else [0] * FINEST.base.size
+    merged, low = _maps(ROUGH)
+    return float(loops.estimate(ready(r), SMALL_MAX, FINE_MAX, counts, merged, low, _LOGS, times, SYMBOL_BITS))
 
 
 def tokens(finest: Ints, parts: Split) -> Ints:
