@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -172,12 +173,13 @@ def test_damage_is_told_with_what_is_whole(folder: Path, capsys: pytest.CaptureF
         (["compress", "--force", "t.csv", "/dev/null"], errors.USAGE, "/dev/null is no plain file"),
         (["compress", "absent.csv", "x"], errors.FAILURE, "cannot read absent.csv"),
         (["compress", ".", "x"], errors.USAGE, "is a folder"),
-        (["compress", "t.csv", "absent/x"], errors.FAILURE, "absent"),
+        (["compress", "t.csv", "absent/x"], errors.USAGE, "absent is no folder: make it first"),
         (["compress", "ragged.csv", "x"], errors.FAILURE, "line 3 has 1 cells, the first line 2"),
         (["compress", "--as", "wav", "t.csv", "x"], errors.FAILURE, "no RIFF file"),
         (["compress", "--mode", "bounded", "t.csv", "x"], errors.USAGE, "either --eps or --eps-percent"),
         (["compress", "--eps", "1", "t.csv", "x"], errors.USAGE, "mode exact takes no limit"),
         (["compress", "--mode", "bounded", "--eps", "-1", "t.csv", "x"], errors.USAGE, "-1 is no limit"),
+        (["compress", "--mode", "bounded", "--eps", "1e400", "t.csv", "x"], errors.USAGE, "1e400 is no limit"),
         (["compress", "--mode", "bounded", "--eps", "x", "t.csv", "x"], errors.USAGE, "x is no limit"),
         (["compress", "--mode", "silent", "--threshold", "1", "--as", "bytes", "t.csv", "x"], errors.USAGE, "no table"),
         (
@@ -211,17 +213,37 @@ def test_mistakes_are_one_line_and_leave_nothing(
     assert {name: Path(name).read_bytes() for name in os.listdir()} == before
 
 
-def test_ctrl_c_leaves_no_half_file_and_fails(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_command_leaves_no_half_file_and_fails(how: signal.Signals, tmp_path: Path) -> None:
     rows = np.arange(3_000_000)
     np.savetxt(tmp_path / "big.csv", rows, fmt="%d", header="x", comments="")
     command = [sys.executable, "-m", "qres_host.cli", "compress", "big.csv", "big.qres"]
     process = subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
     while process.poll() is None and len(os.listdir(tmp_path)) < 2:
         time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     told = process.communicate(timeout=60)[1]
-    if process.returncode:  # else it was quicker than the key
+    if process.returncode:  # else it was quicker than the signal
+        assert process.returncode == errors.INTERRUPTED
         assert told == "qres: interrupted: nothing was changed\n" and os.listdir(tmp_path) == ["big.csv"]
+
+
+def test_a_named_pipe_is_read_like_standard_input(folder: Path) -> None:
+    os.mkfifo("pipe")
+    feeder = threading.Thread(target=lambda: Path("pipe").write_bytes(Path("t.csv").read_bytes()))
+    feeder.start()
+    assert cli.run(["compress", "pipe", "piped.qres"]) == 0
+    feeder.join()
+    assert cli.run(["decompress", "piped.qres", "piped.csv"]) == 0
+    assert Path("piped.csv").read_bytes() == Path("t.csv").read_bytes()
+
+
+def test_a_full_disk_is_told_with_its_remedy(folder: Path) -> None:
+    command = [sys.executable, "-m", "qres_host.cli", "decompress", "t.qres", "-"]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == errors.FAILURE
+    assert done.stderr == "qres: No space left on device: make room, or write elsewhere\n"
 
 
 def test_a_table_can_be_followed_while_it_grows(folder: Path) -> None:

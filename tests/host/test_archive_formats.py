@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import os
 import struct
 import wave
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,7 @@ ARRAYS = {
     "dates": WALK.astype("M8[s]"),
     "words": np.array(["a", "bc"]),
     "complex": np.array([1j, 2.0]),
+    "dimensions": np.zeros((3,) + (1,) * 39),
 }
 
 
@@ -201,6 +204,100 @@ def test_modes_keep_their_limits(mode: str, tmp_path: Path) -> None:
     with archive.open(tmp_path / "x.qres") as found:
         again = found.read(rows=slice(4000, 8000))
     assert max(limits(again, given).values()) <= 0.05 + 1e-12
+
+
+NARROW = {
+    "i1": WALK % 256 - 128,
+    "u1": np.clip(WALK + 20, 0, 255),
+    "i2": 32767 - np.abs(WALK),
+    "u2": np.clip(WALK * 300, 0, 65535),
+    "u4": 2**32 - 1 - np.abs(WALK),
+    "i8": 2**63 - 1 - np.abs(WALK.astype("i8")),
+    "u8": 5 - WALK % 9,  # below zero: the greatest there are
+    "f2": 65504 - np.abs(WALK) * 32,
+}
+
+
+@pytest.mark.parametrize("mode", ["bounded", "silent"])
+@pytest.mark.parametrize("kind", NARROW)
+def test_a_limit_holds_at_the_ends_of_a_type(kind: str, mode: str, tmp_path: Path) -> None:
+    given = NARROW[kind].astype(kind)
+    for limit in (3, 100, 20_000):
+        archive.write(tmp_path / "x.qres", {"x": given}, "fast", mode, limit)
+        with archive.open(tmp_path / "x.qres") as found:
+            back = found.read()["x"]
+        assert back.dtype == given.dtype and np.isfinite(back.astype(float)).all()
+        assert max(abs(int(a) - int(b)) for a, b in zip(back.tolist(), given.tolist())) <= limit + 16 * (kind == "f2")
+
+
+def test_a_limit_holds_at_the_ends_of_a_wav_sample(tmp_path: Path) -> None:
+    samples = np.clip(np.sin(np.arange(5000) / 20) * 9e6, -(1 << 23), (1 << 23) - 1).astype("<i4")
+    with wave.open(str(tmp_path / "x.wav"), "wb") as file:
+        file.setparams((1, 3, 8000, 0, "NONE", ""))
+        file.writeframes(samples.view("u1").reshape(-1, 4)[:, :3].tobytes())
+    back = through(tmp_path / "x.wav", "--mode", "bounded", "--eps", "999")
+    with wave.open(str(back)) as file:
+        raw = np.frombuffer(file.readframes(5000), "u1").reshape(-1, 3)
+    found = np.concatenate((np.zeros((5000, 1), "u1"), raw), axis=1).copy().view("<i4")[:, 0] >> 8
+    assert 0 < np.abs(found - samples).max() <= 999
+
+
+def test_times_durations_and_truth_are_exact_in_all_modes(tmp_path: Path) -> None:
+    given = {
+        "at": WALK.astype("M8[s]"),
+        "seen": WALK.astype("M8[ms]"),
+        "took": WALK.astype("m8[s]"),
+        "ok": WALK % 3 == 0,
+    }
+    archive.write(tmp_path / "x.qres", given, mode="bounded", limit=50)
+    with archive.open(tmp_path / "x.qres") as found:
+        table = found.read()
+    assert all((table[name] == given[name]).all() for name in given)
+
+
+@pytest.mark.parametrize("limit", [0.01, 0.02])
+def test_a_limit_holds_for_binary32_that_was_widened(limit: float, tmp_path: Path) -> None:
+    given = np.round(131_000 + WALK / 100, 2).astype("f4").astype("f8")
+    archive.write(tmp_path / "x.qres", {"x": given}, "fast", "bounded", limit)
+    with archive.open(tmp_path / "x.qres") as found:
+        assert np.abs(found.read()["x"] - given).max() <= limit + 1e-10
+
+
+def test_damaged_zip_files_and_foreign_members_are_kept_as_bytes(tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    np.savez_compressed(packed, a=WALK)
+    flipped = bytearray(packed.getvalue())
+    flipped[100] ^= 255
+    foreign = io.BytesIO()
+    with zipfile.ZipFile(foreign, "w") as members:
+        members.writestr("readme.txt", "hello")
+    shape = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,), }".ljust(117) + b"\n"
+    impossible = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(shape)) + shape + bytes(80)
+    files = {"a.npz": b"PK\3\4garbage", "b.npz": bytes(flipped), "c.npz": foreign.getvalue(), "d.npy": impossible}
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+        assert through(tmp_path / name).read_bytes() == data
+
+
+def test_words_of_arrays_become_cells_of_text_and_back(tmp_path: Path) -> None:
+    words = ["a,b", 'say "x"', "two\nlines", "plain"]
+    archive.write(tmp_path / "x.qres", {"s": np.array(words), "v": np.arange(4)})
+    text = tmp_path / "x.csv"
+    assert cli.run(["decompress", str(tmp_path / "x.qres"), str(text), "--format", "csv"]) == 0
+    assert list(csv.reader(text.open(newline=""))) == [["s", "v"], *([w, str(i)] for i, w in enumerate(words))]
+    assert cli.run(["compress", "--append", str(text), str(tmp_path / "y.qres")]) == 0
+    with archive.open(tmp_path / "y.qres") as found:
+        assert found.read()["s"].tolist() == words
+
+
+def test_a_missing_time_is_in_no_span(tmp_path: Path) -> None:
+    archive.write(
+        tmp_path / "x.qres", {"time": np.array(["2024-01-01", "NaT", "2024-01-03"], "M8[us]"), "v": [0, 1, 2]}
+    )
+    with archive.open(tmp_path / "x.qres") as found:
+        assert found.read(end="2024-01-02")["v"].tolist() == [0]
+        assert found.read(start="2024-01-02")["v"].tolist() == [2]
+        assert np.isnat(found.read()["time"]).sum() == 1
 
 
 def test_a_limit_in_percent_of_the_range(tmp_path: Path) -> None:

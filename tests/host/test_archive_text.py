@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -158,3 +159,18 @@ def test_units_are_found_in_names() -> None:
     found = Archive(io.BytesIO(stored(b"time (s),temp [degC],plain\n1,2,3\n")))
     assert [(c.name, c.unit) for c in found.columns] == [("time (s)", "s"), ("temp [degC]", "degC"), ("plain", "")]
     assert found.time == found.columns[0]
+
+
+def test_nanoseconds_since_1970_are_numbers() -> None:
+    text = b"time,x\n" + b"".join(b"%d,%d\n" % (1_714_521_600_000_000_000 + i * 10**9, i % 7) for i in range(5000))
+    data = stored(text)
+    assert restored(data) == text and len(data) < 2500
+    table = Archive(io.BytesIO(data)).read(start=1_714_521_600_000_000_000 + 4998 * 10**9)
+    assert table["time"].tolist() == [1_714_521_600_000_000_000 + i * 10**9 for i in (4998, 4999)]
+
+
+def test_words_are_read_without_their_quotes() -> None:
+    found = Archive(io.BytesIO(stored(CASES["quotes"])))
+    assert found.read()["a"].tolist() == ["x,1", "1"] and found.read()["b, c"].tolist() == ['say "hi"', "two\nlines"]
+    rows = [json.loads(row) for row in export.json_rows(found, [0, 1], lambda _: None)]
+    assert rows[0] == {"a": "x,1", "b, c": 'say "hi"'}

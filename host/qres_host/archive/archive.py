@@ -65,7 +65,7 @@ class Archive:
 
     @property
     def ordered(self) -> bool:
-        """Whether the time column never steps back and has no gaps."""
+        """Whether the time column has no gaps and never steps back; between blocks, by less than two units."""
         entries = [entry.summary for entry in self.container.entries]
         if any(not s.flags & TIMED or s.flags & UNORDERED for s in entries):
             return False
@@ -91,7 +91,8 @@ class Archive:
         """Yield what `read` returns block by block, in bounded memory. Blocks without such rows are left out."""
         picked = self.pick(columns)
         for _, chunks in self.chunks(start, end, rows):
-            yield {self.columns[i].name: arrays.values(chunks[i], self.columns[i].kind) for i in picked}
+            quotes = self.meta.origin == CSV
+            yield {self.columns[i].name: arrays.values(chunks[i], self.columns[i].kind, quotes) for i in picked}
 
     def pick(self, columns: Sequence[str] | None) -> list[int]:
         """Return the indices of columns by name, of all for None; ValueError for an unknown one."""

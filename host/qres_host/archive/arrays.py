@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +17,7 @@ from qres_host.archive.block import moments
 from qres_host.archive.chunk import BITS, CLOCK, NUMBER, TEXT, Chunk, number_of
 from qres_host.archive.clock import Clock
 from qres_host.archive.fields import Fields, string, varint
-from qres_host.archive.meta import COLUMNS_MAX, NPY, NPZ, TABLE, Column, Meta, NotThisFormat
+from qres_host.archive.meta import COLUMNS_MAX, NPY, NPZ, TABLE, Column, Meta, NotThisFormat, unquoted
 from qres_host.archive.source import Batch, Source, block_rows, is_time_name
 
 Array = npt.NDArray[Any]
@@ -23,7 +25,9 @@ Array = npt.NDArray[Any]
 COLUMNS_WIDE = 4096  # an array with more columns than that is one long column
 _BESIDE_MAX = 1 << 23  # bytes of the arrays that are no columns
 _FORTRAN = 1
-_DIMENSIONS_MAX = 32
+_DIMENSIONS_MAX = 64  # what NumPy has
+# What NumPy, zip and its compressors raise for damaged files; MemoryError is for a shape that cannot be.
+_NO_ARRAYS = (ValueError, OSError, EOFError, SyntaxError, RuntimeError, KeyError, MemoryError, BadZipFile, zlib.error)
 
 
 def is_storable(values: Array) -> bool:
@@ -100,10 +104,7 @@ def source_npz(opener: Callable[[], BinaryIO], size: int, level: str) -> Source:
         archive = _load(file)
         if isinstance(archive, np.ndarray):
             raise NotThisFormat("it is no .npz file")
-        try:
-            arrays = {name: archive[name] for name in archive.files}
-        except (ValueError, OSError, EOFError) as error:
-            raise NotThisFormat(str(error)) from None
+        arrays = _load_members(archive)
     fit_in = {name: values for name, values in arrays.items() if is_storable(values) and values.ndim and values.size}
     length = max((len(values) for values in fit_in.values()), default=0)
     columns: list[Array] = []
@@ -132,8 +133,19 @@ def source_npz(opener: Callable[[], BinaryIO], size: int, level: str) -> Source:
 def _load(file: BinaryIO) -> Any:
     try:
         return np.load(file, allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError) as error:
-        raise NotThisFormat(str(error).splitlines()[0]) from None
+    except _NO_ARRAYS as error:
+        raise NotThisFormat(str(error).partition("\n")[0] or "it is damaged") from None
+
+
+def _load_members(archive: Any) -> dict[str, Array]:
+    try:
+        members = {name: archive[name] for name in archive.files}
+    except _NO_ARRAYS as error:
+        raise NotThisFormat(str(error).partition("\n")[0] or "it is damaged") from None
+    foreign = [name for name, values in members.items() if not isinstance(values, np.ndarray)]
+    if foreign:
+        raise NotThisFormat(f"its member {foreign[0]!r} is no array")
+    return members
 
 
 def split(values: Array) -> list[Array]:
@@ -226,8 +238,10 @@ def _width(shape: list[int]) -> int:
     return width if 0 < width <= COLUMNS_WIDE else 1
 
 
-def values(chunk: Chunk, kind: str) -> Array:
+def values(chunk: Chunk, kind: str, quotes: bool = False) -> Array:
     """Return a chunk's cells as an array of type `kind` ("" for text: whatever suits the cells).
+
+    `quotes`: words are cells of a text table, whose quotes are left out.
 
     Numbers with a fraction and NaN are float64, whole ones int64, times datetime64, words str. Rows without a value
     are NaN, NaT, or masked.
@@ -235,7 +249,8 @@ def values(chunk: Chunk, kind: str) -> Array:
     if kind:
         return _typed(chunk, np.dtype(kind))
     if chunk.form == TEXT:
-        words = np.array([text.decode(errors="replace") for text in chunk.cells().texts()], dtype=object)
+        texts = [text.decode(errors="replace") for text in chunk.cells().texts()]
+        words = np.array([unquoted(text) for text in texts] if quotes else texts, dtype=object)
         if chunk.codes is not None:
             words[chunk.codes > 0] = None
         return words

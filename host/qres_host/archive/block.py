@@ -24,6 +24,7 @@ TEXT_MAX = 1 << 28  # bytes of text in one block, all columns together
 TIMED, UNORDERED, OPEN_END, STORED = 1, 2, 4, 8
 _HAS_EXTRAS = 0x10
 _KEY_LIMIT = 2.0**62
+_NOT_A_TIME = -(1 << 63)  # the integer of NumPy's NaT
 
 
 class Summary(NamedTuple):
@@ -67,6 +68,8 @@ def moments(chunk: Chunk, text: bool) -> Array:
         return np.full(chunk.rows, np.nan)
     else:
         found = chunk.floats(np.float64).astype(np.float64)
+        if chunk.form == NUMBER:
+            found = np.where(chunk.integers == _NOT_A_TIME, np.nan, found)
     if chunk.codes is not None:
         found = found.copy()
         for code, extra in enumerate(chunk.extras, 1):
@@ -92,15 +95,19 @@ def summarise(rows: int, time: Array | None, flags: int = 0) -> Summary:
 
 
 class Loss(NamedTuple):
-    """How far decoded values may lie from the true ones: `mode` of the block coder, and per column the limit in LSB."""
+    """How far decoded values may lie from the true ones: `mode` of the block coder, and per column the limit in LSB.
+
+    `ranges`: the least and the greatest integer that each column's type can hold.
+    """
 
     mode: str
     limits: Sequence[int]
+    ranges: Sequence[tuple[int, int]]
 
 
 def encode(summary: Summary, chunks: Sequence[Chunk], level: str, time: int, loss: Loss | None = None) -> bytes:
     """Return the payload of a block. `time` is the index of the time column, -1 for none."""
-    out, matrix, limits = bytearray(summary.pack()), [], []
+    out, matrix, limits, tight = bytearray(summary.pack()), [], [], []
     for i, chunk in enumerate(chunks):
         jumps = chunk.rows // 16 if i == time else 0
         plan = lanes.plan(chunk.integers, jumps) if chunk.form in (NUMBER, CLOCK) else None
@@ -117,16 +124,18 @@ def encode(summary: Summary, chunks: Sequence[Chunk], level: str, time: int, los
         matrix += plan.lanes
         limit = loss.limits[i] // plan.step if loss and plan.step and i != time else 0
         limits += [limit] * len(plan.lanes)
+        tight += [loss is not None and _overflows(chunk.integers, loss.limits[i], loss.ranges[i])] * len(plan.lanes)
         if chunk.nudges is not None:
             nudge = lanes.plan(chunk.nudges)
             out += bytes((nudge.kind,)) + nudge.parameters
             matrix += nudge.lanes
             limits += [0] * len(nudge.lanes)
+            tight += [False] * len(nudge.lanes)
     wide = _lanes_a_matrix(summary.rows)
     for first in range(0, len(matrix), wide):
         part = np.ascontiguousarray(np.stack(matrix[first : first + wide], axis=1))
         if loss is not None:
-            part = _lose(part, loss.mode, limits[first : first + wide])
+            part = _lose(part, loss.mode, limits[first : first + wide], tight[first : first + wide])
         out += string(blocks.encode(part, level))
     return bytes(out)
 
@@ -135,10 +144,17 @@ def _lanes_a_matrix(rows: int) -> int:
     return max(min(blocks.CHANNELS_MAX, blocks.VALUES_MAX // max(rows, 1)), 1)
 
 
-def _lose(matrix: Array, mode: str, limits: list[int]) -> Array:
+def _overflows(values: Array, limit: int, allowed: tuple[int, int]) -> bool:
+    """Return whether values moved by up to `limit` may leave the range that is allowed."""
+    return int(values.min()) - limit < allowed[0] or int(values.max()) + limit > allowed[1]
+
+
+def _lose(matrix: Array, mode: str, limits: list[int], tight: list[bool]) -> Array:
+    """Return lanes changed within `limits`; those that are `tight` stay between their own least and greatest value."""
     bound = np.minimum(np.array(limits, dtype=object), (1 << 31) - 1).astype(np.int64)
     lost: Array = lossy.bounded(matrix, bound) if mode == "bounded" else lossy.silent(matrix, bound)
-    return lost
+    # Moving a value towards its column's range brings it nearer to the true one, so the limit still holds.
+    return np.where(tight, np.clip(lost, matrix.min(axis=0), matrix.max(axis=0)), lost).astype(np.int32)
 
 
 def decode(payload: bytes, columns: int) -> tuple[Summary, list[Chunk]]:

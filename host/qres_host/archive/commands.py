@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -23,8 +25,9 @@ from qres_host import archive, native
 from qres_host.archive import export, inputs, writer
 from qres_host.archive.archive import Archive
 from qres_host.archive.inputs import Input
+from qres_host.archive.loss import LIMIT_MAX
 from qres_host.archive.meta import BYTES, MODES, NotThisFormat
-from qres_host.errors import OK, PARTIAL, USAGE, QresError
+from qres_host.errors import INTERRUPTED, OK, PARTIAL, USAGE, QresError
 
 Told = Callable[[int], None]
 _LONG = 200_000  # bytes or rows that take a while without compiled loops
@@ -42,11 +45,13 @@ def one_line(path: str) -> Iterator[None]:
     except ValueError as error:
         raise QresError(f"{path}: {error}", "see `qres inspect`", USAGE) from error
     except KeyboardInterrupt:
-        raise QresError("interrupted", "nothing was changed") from None
+        raise QresError("interrupted", "nothing was changed", INTERRUPTED) from None
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise QresError(f"{error.filename or path}: {error.strerror or error}", "") from error
+        where = f"{error.filename}: " if error.filename else ""
+        remedy = "make room, or write elsewhere" if error.errno == errno.ENOSPC else "check its path and permissions"
+        raise QresError(f"{where}{error.strerror or error}", remedy) from error
 
 
 @contextlib.contextmanager
@@ -84,6 +89,8 @@ def output(path: str, force: bool) -> Iterator[BinaryIO]:
             sys.stdout.buffer.flush()
         return
     there = Path(path).resolve()
+    if not there.parent.is_dir():
+        raise QresError(f"{there.parent} is no folder", "make it first, or name another file", USAGE)
     if there.exists() and not there.is_file():
         raise QresError(f"{path} is no plain file", "name one, or write to - and redirect that", USAGE)
     if there.exists() and not force:
@@ -131,6 +138,7 @@ def compress(
     IN is a table (csv, tsv, npy, npz, parquet), sound (wav) or anything else. A table keeps its text byte for byte
     and can be read in parts; nothing grows by more than 64 bytes.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: nothing half written stays
     limit = _limit(mode, eps, eps_percent, threshold)
     started_s = time.monotonic()
     with one_line(target), inputs.taken(source) as given, progress(given.name, given.size) as told:
@@ -160,11 +168,11 @@ def _limit(mode: str, eps: str | None, eps_percent: str | None, threshold: str |
         raise QresError(f"mode {mode} takes {needs}", "see `qres compress --help`", USAGE)
     for limit in limits:
         try:
-            positive = Fraction(limit.removesuffix("%")) >= 0
+            known = 0 <= Fraction(limit.removesuffix("%")) <= LIMIT_MAX
         except (ValueError, ZeroDivisionError):
-            positive = False
-        if not positive:
-            raise QresError(f"{limit} is no limit", "give a number that is not negative", USAGE)
+            known = False
+        if not known:
+            raise QresError(f"{limit} is no limit", "give a number from 0 to 1e308", USAGE)
     return limits[0] if limits else ""
 
 
@@ -189,7 +197,7 @@ def _create(
 
 def _append(given: Input, target: str, level: str, form: str | None, told: Told) -> None:
     with archive.open(target) as found:
-        holds_bytes = found.meta.origin == BYTES
+        holds_bytes, complete, rows = found.meta.origin == BYTES, found.complete, found.rows
     # Bytes that nobody called a table go on as bytes, however they look.
     as_bytes = holds_bytes and not inputs.promised(given, form)[1]
     table = None if as_bytes else inputs.table(given, form, level, told)
@@ -198,8 +206,10 @@ def _append(given: Input, target: str, level: str, form: str | None, told: Told)
     else:
         with _promise_kept(given, form):
             torn = writer.append_table(Path(target), table, level)
-    if torn:
-        print(f"qres: {target} ended with a torn record: {torn:,} bytes dropped", file=sys.stderr)
+    if not complete:
+        unit = "bytes" if holds_bytes else "rows"
+        done = f"appended behind its {rows:,} whole {unit}, {torn:,} bytes of a torn record dropped"
+        print(f"qres: {target} had been cut: {done}", file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -247,6 +257,7 @@ def decompress(source: str, target: str, form: str | None, force: bool, as_json:
 
     What was lost with the end of a cut file is told, and the exit code is 4.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with opened(source) as found, output(target, force) as file:
         name = form or export.native(found)
         with progress(source, found.rows) as told:

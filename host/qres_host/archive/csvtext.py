@@ -229,14 +229,15 @@ def header(meta: Meta, empty: bool, picked: list[int] | None = None) -> bytes:
     if layout.flags & HEADLESS or not meta.columns:
         return out
     own = meta.origin == CSV
-    names = [column.name for column in meta.columns] if own else list(map(_quoted, unique_names(meta.columns)))
+    names = [column.name for column in meta.columns] if own else list(map(quoted, unique_names(meta.columns)))
     end = b"" if empty and layout.flags & OPEN_HEADER else line_end(layout)
     chosen = names if picked is None else [names[i] for i in picked]
     return out + bytes((layout.delimiter,)).join(name.encode() for name in chosen) + end
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"' if any(mark in name for mark in ',"\r\n') else name
+def quoted(text: str) -> str:
+    """Return a text as a cell between commas."""
+    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\r\n') else text
 
 
 def line_end(layout: Layout) -> bytes:

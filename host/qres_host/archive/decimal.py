@@ -13,7 +13,8 @@ Array = npt.NDArray[Any]
 
 DIGITS_MAX = 18  # any such number fits in 64 bits
 PLACES_MAX = 18
-_WIDTH = DIGITS_MAX + 2  # a sign and a point
+_DIGITS_TRIED = DIGITS_MAX + 1  # half of these fit, nanoseconds since 1970 among them
+_WIDTH = _DIGITS_TRIED + 2  # a sign and a point
 POWERS = 10 ** np.arange(DIGITS_MAX + 1, dtype=np.int64)
 
 
@@ -29,8 +30,8 @@ class Parsed(NamedTuple):
 def parse(cells: Cells, point: int) -> Parsed:
     """Read cells as decimal numbers with the byte `point` before the fraction.
 
-    Canonical is: an optional minus, no needless zeros in front, digits on both sides of a point, no minus zero, at
-    most DIGITS_MAX digits. Only what is canonical can be written back from its value.
+    Canonical is: an optional minus, no needless zeros in front, digits on both sides of a point, no minus zero, a
+    magnitude below 2^63. Only what is canonical can be written back from its value.
     """
     rows = cells.rows()
     values, places, digits = np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.zeros(rows, np.int64)
@@ -51,11 +52,12 @@ def parse(cells: Cells, point: int) -> Parsed:
             good &= is_digit | (is_point & ~after & (digits > 0)) | ~inside
         good &= ~(is_digit & leading & ~after & (digits == 1))
         leading |= is_digit & (digits == 0) & (digit == 0)
-        values = np.where(is_digit & (digits < DIGITS_MAX), values * 10 + digit, values)
+        values = np.where(is_digit & (digits < _DIGITS_TRIED), values * 10 + digit, values)
         places += is_digit & after
         digits += is_digit
         after |= is_point
-    good &= (digits > 0) & (digits <= DIGITS_MAX) & (after == (places > 0)) & ~(minus & (values == 0))
+    good &= (digits > 0) & (digits <= _DIGITS_TRIED) & (values >= 0)  # what does not fit has become negative
+    good &= (after == (places > 0)) & ~(minus & (values == 0))
     return Parsed(np.where(minus, -values, values), places, digits, good)
 
 
@@ -74,7 +76,8 @@ def scale(parsed: Parsed) -> tuple[Array, Array, int, int]:
     most, least = len(counts) - 1, int(np.flatnonzero(counts)[0])
     if most == least:
         return values, same, usual, usual
-    trimmed = good & ((places == least) | (values % 10 != 0)) & (digits + most - places <= DIGITS_MAX)
+    fits = (digits + most - places <= DIGITS_MAX) | (places == most)
+    trimmed = good & ((places == least) | (values % 10 != 0)) & fits
     if int(same.sum()) >= int(trimmed.sum()):
         return values, same, usual, usual
     return values * POWERS[np.where(trimmed, most - places, 0)], trimmed, most, least

@@ -57,7 +57,8 @@ def write(found: Archive, name: str, file: BinaryIO, tell: Told) -> None:
 
 def csv_pieces(found: Archive, tell: Told, picked: list[int] | None = None, **cut: Any) -> Iterator[bytes]:
     """Yield an archive, or the cut of it that `Archive.chunks` takes, as text: the header and rows."""
-    layout = csvtext.layout_of(found.meta.details if found.meta.origin == CSV else b"")
+    own = found.meta.origin == CSV
+    layout = csvtext.layout_of(found.meta.details if own else b"")
     yield csvtext.header(found.meta, found.rows == 0, picked)
     held = b""  # the last line end waits: it is not written when the file that came in had none
     flags = 0
@@ -65,7 +66,7 @@ def csv_pieces(found: Archive, tell: Told, picked: list[int] | None = None, **cu
     for entry, chunks in found.chunks(**cut):
         tell(entry.summary.rows)
         wanted = range(len(chunks)) if picked is None else picked
-        for text in csvtext.rows_text([as_text(chunks[i], found.columns[i].kind) for i in wanted], layout):
+        for text in csvtext.rows_text([as_text(chunks[i], found.columns[i].kind, own) for i in wanted], layout):
             yield held + text.removesuffix(csvtext.line_end(layout))
             held = csvtext.line_end(layout)
         flags = entry.summary.flags if entry.offset == last else 0
@@ -73,8 +74,14 @@ def csv_pieces(found: Archive, tell: Told, picked: list[int] | None = None, **cu
         yield held
 
 
-def as_text(chunk: Chunk, kind: str) -> Chunk:
-    """Return a chunk whose text can be written: cells of an array become the shortest text that means the same."""
+def as_text(chunk: Chunk, kind: str, own: bool = True) -> Chunk:
+    """Return a chunk whose text can be written: cells of an array become the shortest text that means the same.
+
+    `own`: words are cells of a text table already, with the quotes that they need.
+    """
+    if chunk.form == TEXT and not own:
+        texts = ["" if word is None else csvtext.quoted(word) for word in arrays.values(chunk, kind).tolist()]
+        return fit.from_strings(texts)
     if not kind or (chunk.codes is None and (kind[1] == "i" or (kind[1] == "f" and chunk.form == NUMBER))):
         return chunk
     values = arrays.values(chunk, kind)
@@ -88,14 +95,18 @@ def json_rows(found: Archive, picked: list[int], tell: Told, **cut: Any) -> Iter
     names = [json.dumps(found.columns[i].name, ensure_ascii=False) for i in picked]
     for entry, chunks in found.chunks(**cut):
         tell(entry.summary.rows)
-        columns = [_json_cells(chunks[i], found.columns[i].kind) for i in picked]
+        own = found.meta.origin == CSV
+        columns = [_json_cells(chunks[i], found.columns[i].kind, own) for i in picked]
         for cells in zip(*columns):
             yield "{" + ", ".join(f"{name}: {cell}" for name, cell in zip(names, cells)) + "}"
 
 
-def _json_cells(chunk: Chunk, kind: str) -> Iterable[str]:
-    if chunk.form in (CLOCK, TEXT):
-        gone = chunk.codes > 0 if chunk.codes is not None and chunk.form == CLOCK else np.zeros(chunk.rows, bool)
+def _json_cells(chunk: Chunk, kind: str, own: bool) -> Iterable[str]:
+    if chunk.form == TEXT:
+        words = arrays.values(chunk, kind, own).tolist()
+        return ["null" if word is None else json.dumps(word, ensure_ascii=False) for word in words]
+    if chunk.form == CLOCK:
+        gone = chunk.codes > 0 if chunk.codes is not None else np.zeros(chunk.rows, bool)
         texts = chunk.glyphs().texts()
         return [
             "null" if away else json.dumps(text.decode(errors="replace"), ensure_ascii=False)

@@ -61,22 +61,23 @@ class _Watched(io.FileIO):
 
 @contextlib.contextmanager
 def taken(path: str) -> Iterator[Input]:
-    """Give the input at `path`; `-` is standard input, kept in a temporary file meanwhile. Raises QresError."""
-    if path == "-":
-        with tempfile.NamedTemporaryFile(prefix="qres-") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
-            file.flush()
-            yield Input("standard input", Path(file.name), file.tell())
-        return
+    """Give the input at `path`, `-` for standard input; a pipe is kept in a temporary file. Raises QresError."""
     found = Path(path)
     if found.is_dir():
         raise QresError(f"{path} is a folder", "name a file", USAGE)
-    try:
-        with open(found, "rb") as file_there:
-            size = file_there.seek(0, io.SEEK_END)
-    except OSError as error:
-        raise QresError(f"cannot read {path}", error.strerror or str(error)) from error
-    yield Input(path, found, size)
+    with contextlib.ExitStack() as stack:
+        try:
+            file = sys.stdin.buffer if path == "-" else stack.enter_context(open(found, "rb"))
+            if path == "-" or not found.is_file():
+                kept = stack.enter_context(tempfile.NamedTemporaryFile(prefix="qres-"))
+                shutil.copyfileobj(file, kept)
+                kept.flush()
+                given = Input("standard input" if path == "-" else path, Path(kept.name), kept.tell())
+            else:
+                given = Input(path, found, file.seek(0, io.SEEK_END))
+        except OSError as error:
+            raise QresError(f"cannot read {path}", error.strerror or str(error)) from error
+        yield given
 
 
 def promised(given: Input, wanted: str | None) -> tuple[str, bool]:

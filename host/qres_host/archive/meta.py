@@ -108,16 +108,18 @@ def _text(fields: Fields) -> str:
         raise CodecError("text that is not UTF-8") from None
 
 
+def unquoted(cell: str) -> str:
+    """Return what a cell of a text table says without the quotes around it."""
+    return cell[1:-1].replace('""', '"') if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell
+
+
 def unique_names(columns: list[Column]) -> list[str]:
     """Return the columns' names without quotes; one that comes again gets `_2`, `_3`, an empty one is `c1`, `c2`."""
     names: list[str] = []
     taken: set[str] = set()
     times: dict[str, int] = {}
     for i, column in enumerate(columns, 1):
-        name = column.name or f"c{i}"
-        if len(name) > 1 and name[0] == name[-1] == '"':
-            name = name[1:-1].replace('""', '"')
-        plain = name
+        plain = name = unquoted(column.name) or f"c{i}"
         while name in taken:
             times[plain] = times.get(plain, 1) + 1
             name = f"{plain}_{times[plain]}"

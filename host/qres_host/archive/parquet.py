@@ -13,7 +13,7 @@ from qres_host.archive import fit
 from qres_host.archive.chunk import Chunk
 from qres_host.archive.meta import PARQUET, Column, Meta, NotThisFormat
 from qres_host.archive.source import Batch, Source, block_rows, is_time_name
-from qres_host.errors import QresError
+from qres_host.errors import USAGE, QresError
 
 
 def _pyarrow() -> Any:
@@ -75,8 +75,16 @@ def _raw(arrow: Any, kind: Any) -> Any:
 
 
 def write(path: Path, columns: list[Column], batches: Iterator[dict[str, Any]]) -> None:
-    """Write a parquet file of an archive's blocks. Raises QresError without pyarrow."""
+    """Write a parquet file of an archive's blocks. Raises QresError without pyarrow, or for what parquet cannot say."""
     arrow = _pyarrow()
+    try:
+        _write(arrow, path, columns, batches)
+    except arrow.ArrowException as error:
+        remedy = "write csv or npz instead"
+        raise QresError(f"no parquet: {str(error).partition(chr(10))[0]}", remedy, USAGE) from error
+
+
+def _write(arrow: Any, path: Path, columns: list[Column], batches: Iterator[dict[str, Any]]) -> None:
     writer = None
     for batch in batches:
         table = arrow.table({c.name: _column(arrow, batch[c.name]) for c in columns})
@@ -91,4 +99,7 @@ def write(path: Path, columns: list[Column], batches: Iterator[dict[str, Any]]) 
 
 def _column(arrow: Any, values: Any) -> Any:
     mask = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
-    return arrow.array(np.ma.getdata(values), mask=mask)
+    plain = np.ma.getdata(values)
+    if plain.dtype.kind == "O":
+        return arrow.array(plain, arrow.string(), from_pandas=True)
+    return arrow.array(plain.astype(plain.dtype.newbyteorder("="), copy=False), mask=mask)

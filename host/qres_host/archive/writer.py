@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import tempfile
+import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -43,7 +44,7 @@ def _add_table(out: Appender, source: Source, meta: Meta, level: str, limits: Li
             continue
         loss = None
         if limits is not None:
-            chunks, loss = limits.apply(chunks, meta.time, text)
+            chunks, loss = limits.apply(chunks, meta, text)
         time = moments(chunks[meta.time], text) if meta.time >= 0 else None
         summary = summarise(rows, time, flags)
         out.add(summary, block.encode(summary, chunks, level, meta.time, loss))
@@ -81,19 +82,27 @@ def _pieces(file: BinaryIO, size: int) -> Iterator[bytes]:
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Give a temporary file beside `path` that takes its place when all went well, and vanishes otherwise."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    # The name is known before the file is there: no moment at which an interrupt leaves it behind.
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
-        with os.fdopen(handle, "w+b") as file:
+        with _created(part, path) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)
-        os.replace(name, path)
+        if path.exists():
+            shutil.copymode(path, part)
+        os.replace(part, path)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _created(part: Path, path: Path) -> BinaryIO:
+    """Return the new file `part`; an error names `path`, which is what the user knows."""
+    try:
+        return open(part, "x+b")
+    except OSError as error:
+        error.filename = str(path)
         raise
 
 
