@@ -49,6 +49,14 @@ class BitReader:
             count -= take
         return value
 
+    def skip_ones(self, count: int) -> int:
+        """Whether the next `count` bits, at most 24, are all ones, which are skipped then; 1 or 0."""
+        at = self.at
+        if count <= self.end - at and self.get(count) == (1 << count) - 1:
+            return 1
+        self.at = at
+        return 0
+
     def ended(self) -> bool:
         """Whether only the zeros that fill the last byte are left."""
         left = self.end - self.at

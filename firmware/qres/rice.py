@@ -14,6 +14,8 @@ if False:
 
 QUOTIENT_MAX = const(18)  # longer unary parts are escaped
 _LENGTH_BITS = const(6)  # width of an explicit bit count: 0 to 34
+_WATCH_STEPS = const(24)
+_MARK_BITS = const(24)  # ones in a row: a value's first 24 bits hold a count of 63, which there is not
 _RUNS = (0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7)  # log2 of the steps of a run's parts
 
 
@@ -34,6 +36,7 @@ class Rice:
         self.row = 0  # of _RUNS
         self.run = 0  # writing: steps of the run that no code stands for yet; reading: that still come
         self.broken = 0  # reading: the run ends with them
+        self.watch = 0  # steps that still say whether they lack values
 
     @staticmethod
     def prepare(state: "State") -> None:
@@ -63,10 +66,11 @@ class Rice:
             if self.run:
                 self.run -= 1
                 self.quiet = 2
+                self.watch = max(self.watch - 1, 0)
                 return 0
             self.broken = 0
         self.quiet = 1
-        if self.bits(1 if gone else 0, 1):
+        if self._lacks(gone):
             read = 0
             for c in range(channels):
                 read |= self.bits(gone >> c & 1, 1) << c
@@ -74,6 +78,17 @@ class Rice:
             self.quiet = 0
         elif self.reader:
             gone = 0
+        self.watch = _WATCH_STEPS if gone else max(self.watch - 1, 0)
+        return gone
+
+    def _lacks(self, gone: int) -> int:
+        """Code whether the step lacks values: a bit near one that does, else nothing or what no value begins with."""
+        if self.watch:
+            return self.bits(1 if gone else 0, 1)
+        if self.reader:
+            return self.reader.skip_ones(_MARK_BITS)
+        if gone:
+            self.codes.append(((1 << _MARK_BITS) - 1, _MARK_BITS))
         return gone
 
     def _next_run(self) -> None:
@@ -159,12 +174,12 @@ class Rice:
 
     def mark(self) -> "tuple[bytes, list[int]]":
         """What `back` needs."""
-        return bytes(self.writer.data), [self.writer.bits, self.running, self.row, self.run]
+        return bytes(self.writer.data), [self.writer.bits, self.running, self.row, self.run, self.watch]
 
     def back(self, mark: "tuple[bytes, list[int]]") -> None:
         """Undo what was written since."""
         self.writer.data = bytearray(mark[0])
-        self.writer.bits, self.running, self.row, self.run = mark[1]
+        self.writer.bits, self.running, self.row, self.run, self.watch = mark[1]
 
     def dump(self, out: "Writer") -> None:
         """Write what was coded so far to a snapshot."""
@@ -175,6 +190,6 @@ class Rice:
         """Read it from a snapshot; ValueError when it is none."""
         state = data.sints()
         done = data.blob()
-        if len(state) != 4 or (state[0] + 7) >> 3 != len(done) or not 0 <= state[2] < len(_RUNS):
+        if len(state) != 5 or (state[0] + 7) >> 3 != len(done) or not 0 <= state[2] < len(_RUNS):
             raise ValueError("no coder")
         self.back((done, state))
