@@ -4,6 +4,10 @@ A change is coded as zero or not, its sign, the class of its size (exponential G
 logistic distributions (around the prediction with a fast and a slow scale, around no change) and two adaptive contexts
 give each decision's probability; a logistic mixer weighs them online (Mahoney 2005).  Units: predictions in 1/16 LSB,
 scales in 1/512 LSB, logits in 1/256.
+
+What costs time on the chip shapes the text: machine code keeps the first three parameters in registers, so `x`, `y` and
+`i` come first even where a kernel only uses them as locals; constant indexes cost half of others, so some loops are
+unrolled; a call costs as much as 20 lines.
 """
 
 from array import array
@@ -13,21 +17,24 @@ from qres.rangecoder import code
 
 # The scratch buffer `work`, array('i'); the first 6 items are the range coder's.
 RATE = const(6)  # of the mixer: shift, 12 or 13
-_SET = const(7)  # the mixer's weights for this decision, an index into words
-_CONTEXT = const(8)  # 2: indexes into words
-_ONE = const(10)  # 3: mass of the outcome 1, 0 to 65536
-_OTHER = const(13)  # 3
-_UPPER = const(16)  # 3: probability that the size is at least the lower bound of what is still possible
-_LOWER = const(19)  # 3: that it is at least the upper bound
-_DOWN = const(22)  # 3: right shift of a distance for each distribution; negative: left
-_INVERSE = const(25)  # 3: reciprocal of its scale
-_LOGIT = const(28)  # 5
-_NEGATIVE = const(33)
-MU = const(34)  # prediction of the change
-WORK = const(35)
+MU = const(7)  # prediction of the change
+# For each distribution, three items in a row.  A probability is a whole number of 65536.
+_CENTRE = const(8)  # of the distances on the side that is coded
+_NEAR = const(11)  # a distance within _FLOOR to _NEAR - 1 is neither sure to be passed nor out of reach
+_FLOOR = const(14)
+_FAR = const(17)  # right shift of a distance so that it fits 12 bits
+_INVERSE = const(20)  # reciprocal of the scale
+_DOWN = const(23)  # right shift of their product
+_UPPER = const(26)  # probability that the size is at least the lower bound of what is still possible
+_MIDDLE = const(29)  # that it is at least the bound of this decision
+_LOWER = const(32)  # that it is at least the upper bound
+_RISING = const(35)  # of a change of at least 1
+_LOGIT = const(38)  # 5: inputs of the mixer
+_CONTEXT = const(43)  # 2: indexes into words
+WORK = const(45)
 
-# `words`, array('H'): weights of the mixer (signed, Q14), then contexts for all channels, by the usual size of changes;
-# for each channel contexts by the last changes.  A context is a probability (Q12) and a count (4 bits).
+# `words`, array('H'): weights of the mixer (Q14, plus 32768), then contexts for all channels, by the usual size of
+# changes; for each channel contexts by the last changes.  A context is a probability (Q12) and a count (4 bits).
 _INPUTS = const(5)
 MIXER = const(35)  # 7 sets of them
 SHARED = const(16)
@@ -41,162 +48,189 @@ START = (  # of the mixer, Q6: what it comes to on sensors of many kinds
 _SQUASH = const(0)  # 129: 65536 / (1 + exp(-x)) for x of -8 to 8
 _LN = const(129)  # 128: 256 ln(i)
 _TEMPO = const(257)  # 16: 65536 * 2 / (2 n + 3)
-_TABLES = const(273)
+_POWER = const(273)  # 513: right shift that brings i << 7 below 128
+_TABLES = const(786)
+_SURE = const(65513)  # what _SQUASH gives at its ends
+_NONE = const(22)
 
 _CLASSES = const(24)  # a change of 2^24 or more is an escape
 ESCAPED = const(0x1000000)
 
 
 @kernel
-def decide(work: object, words: object, tables: object, buf: object, bit: int) -> int:
-    """Code one decision under the mixed probability, and learn from it; the bit."""
+def decide(i: int, x: int, y: int, bit: int, work: object, words: object, tables: object, buf: object) -> int:
+    """Code one decision and learn from it: is the size below the bound that _MIDDLE stands for?  The bit.
+
+    words[i..]: weights of the mixer, words[x] and words[y]: contexts.  What is still possible shrinks by the answer.
+    """
     w = ptr32(work)
     h = ptr16(words)
     t = ptr16(tables)
+    weights = i
+    w[_CONTEXT] = x
+    w[_CONTEXT + 1] = y
     dot = 0
-    for i in range(_INPUTS):
+    i = 0
+    while i < _INPUTS:
         if i < 3:
-            x = w[_ONE + i]
-            y = w[_OTHER + i]
+            y = w[_MIDDLE + i]
+            x = w[_UPPER + i] - y + 1
+            y -= w[_LOWER + i] - 1
         else:
-            x = h[w[_CONTEXT + i - 3]] >> 4
-            y = 4096 - x
-        x = x + 1 if x > 0 else 1
-        y = y + 1 if y > 0 else 1
-        power = 0
-        while x > 1023:
-            x >>= 4
-            power += 4
-        if x > 255:
-            x >>= 2
-            power += 2
-        if x > 127:
-            x >>= 1
-            power += 1
-        while y > 1023:
-            y >>= 4
-            power -= 4
-        if y > 255:
-            y >>= 2
-            power -= 2
-        if y > 127:
-            y >>= 1
-            power -= 1
-        logit = t[_LN + x] - t[_LN + y] + ((power * 45426) >> 8)
-        w[_LOGIT + i] = logit
-        weight = h[w[_SET] + i]
-        if weight > 32767:
-            weight -= 65536
-        dot += weight * logit
-    z = (dot >> 14) + 2048
-    if z > 4095:
-        z = 4095
-    elif z < 1:
-        z = 1
-    p = (t[z >> 5] * (32 - (z & 31)) + t[(z >> 5) + 1] * (z & 31)) >> 7
-    if p < 24:
-        p = 24
-    elif p > 16360:
-        p = 16360
-    bit = int(code(work, buf, bit, p))
-    adapt(work, words, tables, ((bit << 14) - p) >> 2)
+            x = (h[w[_CONTEXT - 3 + i]] >> 4) + 1
+            y = 4098 - x
+        power = t[_POWER + (x >> 7)]
+        x = t[_LN + (x >> power)]
+        down = t[_POWER + (y >> 7)]
+        x += (((power - down) * 45426) >> 8) - t[_LN + (y >> down)]
+        w[_LOGIT + i] = x
+        dot += (h[weights + i] - 32768) * x
+        i += 1
+    x = (dot >> 14) + 2048
+    if x > 4095:
+        x = 4095
+    elif x < 1:
+        x = 1
+    y = x >> 5
+    x &= 31
+    y = (t[y] * (32 - x) + t[y + 1] * x) >> 7
+    if y < 24:
+        y = 24
+    elif y > 16360:
+        y = 16360
+    bit = int(code(work, buf, bit, y))
+    adapt(((bit << 14) - y) >> 2, 0, weights, work, words, tables)
+    if bit:
+        w[_LOWER] = w[_MIDDLE]
+        w[_LOWER + 1] = w[_MIDDLE + 1]
+        w[_LOWER + 2] = w[_MIDDLE + 2]
+    else:
+        w[_UPPER] = w[_MIDDLE]
+        w[_UPPER + 1] = w[_MIDDLE + 1]
+        w[_UPPER + 2] = w[_MIDDLE + 2]
     return bit
 
 
 @kernel
-def adapt(work: object, words: object, tables: object, error: int) -> int:
-    """Learn from a decision: `error` is the outcome less its probability, Q12.  Returns 0."""
+def adapt(error: int, x: int, at: int, work: object, words: object, tables: object) -> int:
+    """Learn from a decision by the mixer words[at..]: `error` is the outcome less its probability, Q12.  Returns 0."""
     w = ptr32(work)
     h = ptr16(words)
     t = ptr16(tables)
-    at = w[_SET]
-    half = 1 << (w[RATE] - 1)
-    for i in range(_INPUTS):
-        weight = h[at + i]
-        if weight > 32767:
-            weight -= 65536
-        weight += (error * w[_LOGIT + i] + half) >> w[RATE]
-        if weight > 32767:
-            weight = 32767
-        elif weight < -32767:
-            weight = -32767
-        h[at + i] = weight & 65535
-    for i in range(2):
+    rate = w[RATE]
+    half = 1 << (rate - 1)
+    x = h[at] + ((error * w[_LOGIT] + half) >> rate)
+    h[at] = 65535 if x > 65535 else 1 if x < 1 else x
+    at += 1
+    x = h[at] + ((error * w[_LOGIT + 1] + half) >> rate)
+    h[at] = 65535 if x > 65535 else 1 if x < 1 else x
+    at += 1
+    x = h[at] + ((error * w[_LOGIT + 2] + half) >> rate)
+    h[at] = 65535 if x > 65535 else 1 if x < 1 else x
+    at += 1
+    x = h[at] + ((error * w[_LOGIT + 3] + half) >> rate)
+    h[at] = 65535 if x > 65535 else 1 if x < 1 else x
+    at += 1
+    x = h[at] + ((error * w[_LOGIT + 4] + half) >> rate)
+    h[at] = 65535 if x > 65535 else 1 if x < 1 else x
+    i = 0
+    while i < 2:
         at = w[_CONTEXT + i]
-        count = h[at] & 15
-        p = h[at] >> 4
+        x = h[at]
+        count = x & 15
+        tempo = t[_TEMPO + count]
+        x >>= 4
         if error > 0:
-            p += ((4095 - p) * t[_TEMPO + count]) >> 16
+            x += ((4095 - x) * tempo) >> 16
         else:
-            p -= (p * t[_TEMPO + count]) >> 16
-        if p < 4:
-            p = 4
-        elif p > 4091:
-            p = 4091
+            x -= (x * tempo) >> 16
+        if x < 4:
+            x = 4
+        elif x > 4091:
+            x = 4091
         if count < 12:
             count += 1
-        h[at] = p << 4 | count
+        h[at] = x << 4 | count
+        i += 1
     return 0
 
 
 @kernel
-def part(work: object, tables: object, bound: int) -> int:
-    """Split what is still possible at a change of `bound` (1/16 LSB) in the direction that _NEGATIVE tells.
-
-    _ONE is for each distribution the probability of what lies below it, _OTHER of the rest.  Returns 0.
-    """
+def survival(x: int, y: int, bound: int, work: object, tables: object) -> int:
+    """For each distribution the probability of a change of at least `bound` (1/16 LSB), into _MIDDLE.  Returns 0."""
     w = ptr32(work)
     t = ptr16(tables)
-    mu = w[MU]
-    if w[_NEGATIVE]:
-        mu = -mu
-    for j in range(3):
-        x = -bound
-        if j < 2:
-            x += mu
-        down = w[_DOWN + j]
-        if down >= 0:
-            x >>= down
-        elif x < 4096 and x > -4096:
-            x <<= -down
-        if x > 4095:
-            x = 4095
-        elif x < -4095:
-            x = -4095
-        x = ((x * w[_INVERSE + j]) >> 12) + 2048
-        if x > 4095:
-            x = 4095
-        elif x < 1:
-            x = 1
-        low = t[x >> 5]
-        middle = low + (((t[(x >> 5) + 1] - low) * (x & 31)) >> 5)
-        w[_ONE + j] = w[_UPPER + j] - middle
-        w[_OTHER + j] = middle - w[_LOWER + j]
+    x = w[_CENTRE] - bound
+    if x >= w[_NEAR]:
+        y = _SURE
+    elif x < w[_FLOOR]:
+        y = _NONE
+    else:
+        x = (((x >> w[_FAR]) * w[_INVERSE]) >> w[_DOWN]) + 2048
+        y = t[x >> 5]
+        y += ((t[(x >> 5) + 1] - y) * (x & 31)) >> 5
+    w[_MIDDLE] = y
+    x = w[_CENTRE + 1] - bound
+    if x >= w[_NEAR + 1]:
+        y = _SURE
+    elif x < w[_FLOOR + 1]:
+        y = _NONE
+    else:
+        x = (((x >> w[_FAR + 1]) * w[_INVERSE + 1]) >> w[_DOWN + 1]) + 2048
+        y = t[x >> 5]
+        y += ((t[(x >> 5) + 1] - y) * (x & 31)) >> 5
+    w[_MIDDLE + 1] = y
+    x = w[_CENTRE + 2] - bound
+    if x >= w[_NEAR + 2]:
+        y = _SURE
+    elif x < w[_FLOOR + 2]:
+        y = _NONE
+    else:
+        x = (((x >> w[_FAR + 2]) * w[_INVERSE + 2]) >> w[_DOWN + 2]) + 2048
+        y = t[x >> 5]
+        y += ((t[(x >> 5) + 1] - y) * (x & 31)) >> 5
+    w[_MIDDLE + 2] = y
     return 0
 
 
 @kernel
-def scale(work: object, ints: object, means: int) -> int:
+def scale(mean: int, i: int, down: int, work: object, ints: object, means: int) -> int:
     """Set up the distributions by the three mean errors ints[means..]; the class of a usual change."""
     w = ptr32(work)
     n = ptr32(ints)
-    mean = 0
-    for j in range(3):
-        mean = n[means + j]
+    i = 0
+    while i < 3:
+        mean = n[means + i]
         if mean < 8:
             mean = 8
         down = -5
+        while mean > 8191:
+            mean >>= 4
+            down += 4
         while mean > 511:
             mean >>= 1
             down += 1
-        w[_DOWN + j] = down
-        w[_INVERSE + j] = 1454080 // mean  # 2 ln 2 times 256 and 4096, over the mean
-    size = 0
+        inverse = 1454080 // mean  # 2 ln 2 times 256 and 4096, over the mean
+        w[_INVERSE + i] = inverse
+        mean = (8388607 + inverse) // inverse  # the first distance at which _SQUASH ends
+        if down < 0:
+            mean = (mean + (1 << -down) - 1) >> -down
+            w[_NEAR + i] = mean
+            w[_FLOOR + i] = 1 - mean
+            w[_FAR + i] = 0
+            w[_DOWN + i] = 12 + down
+        else:
+            w[_NEAR + i] = mean << down
+            w[_FLOOR + i] = (1 - mean) << down
+            w[_FAR + i] = down
+            w[_DOWN + i] = 12
+        i += 1
+    i = 0
     mean = n[means + 2] >> 9
     while mean > 0:
         mean >>= 1
-        size += 1
-    return size
+        i += 1
+    return i
 
 
 @kernel
@@ -208,34 +242,40 @@ def symbol(
     `usual`: what `scale` told; `d0`, `d1`: the last changes.  work[MU] is set.
     """
     w = ptr32(work)
-    for side in range(2):
-        for j in range(3):
-            w[_LOGIT + j] = w[_OTHER + j]
-            w[_UPPER + j] = 65536
-            w[_LOWER + j] = 0
-        w[_NEGATIVE] = side
-        part(work, tables, 8)
-    for j in range(3):
-        w[_UPPER + j] = w[_LOGIT + j]
-        w[_LOWER + j] = w[_OTHER + j]
-        w[_OTHER + j] += w[_UPPER + j]
-        w[_ONE + j] = 65536 - w[_OTHER + j]
-    w[_SET] = 0
-    w[_CONTEXT] = MIXER + (usual if usual < 3 else 3)
-    w[_CONTEXT + 1] = own + (1 if d0 == 0 else 0) + (2 if d1 == 0 else 0)
-    if int(decide(work, words, tables, buf, 1 if change == 0 else 0)):
-        return 0
-    for j in range(3):
-        w[_ONE + j] = w[_LOWER + j]
-        w[_OTHER + j] = w[_UPPER + j]
-    w[_SET] = _INPUTS
-    w[_CONTEXT] = MIXER + 4
-    w[_CONTEXT + 1] = own + 4 + (0 if d0 == 0 else 1 if d0 > 0 else 2)
-    w[_NEGATIVE] = int(decide(work, words, tables, buf, 1 if change < 0 else 0))
-    for j in range(3):
-        if w[_NEGATIVE]:
-            w[_UPPER + j] = w[_LOWER + j]
+    w[_CENTRE] = -w[MU]
+    w[_CENTRE + 1] = -w[MU]
+    w[_CENTRE + 2] = 0
+    survival(0, 0, 8, work, tables)
+    w[_UPPER] = w[_MIDDLE]
+    w[_UPPER + 1] = w[_MIDDLE + 1]
+    w[_UPPER + 2] = w[_MIDDLE + 2]
+    w[_CENTRE] = w[MU]
+    w[_CENTRE + 1] = w[MU]
+    survival(0, 0, 8, work, tables)
+    j = 0
+    while j < 3:
+        rising = w[_MIDDLE + j]
+        w[_RISING + j] = rising
+        w[_MIDDLE + j] = rising + w[_UPPER + j]
+        w[_UPPER + j] = 65536
         w[_LOWER + j] = 0
+        j += 1
+    at = own + (1 if d0 == 0 else 0) + (2 if d1 == 0 else 0)
+    if int(decide(0, MIXER + (usual if usual < 3 else 3), at, 1 if change == 0 else 0, work, words, tables, buf)):
+        return 0
+    w[_MIDDLE] = w[_RISING]
+    w[_MIDDLE + 1] = w[_RISING + 1]
+    w[_MIDDLE + 2] = w[_RISING + 2]
+    at = own + 4 + (0 if d0 == 0 else 1 if d0 > 0 else 2)
+    negative = int(decide(_INPUTS, MIXER + 4, at, 1 if change < 0 else 0, work, words, tables, buf))
+    if negative:
+        w[_CENTRE] = -w[MU]
+        w[_CENTRE + 1] = -w[MU]
+        j = 0
+        while j < 3:
+            w[_UPPER + j] -= w[_LOWER + j]
+            w[_LOWER + j] = 0
+            j += 1
     if change < 0:
         change = -change
     if d0 < 0:
@@ -245,36 +285,7 @@ def symbol(
         d0 >>= 1
         last += 1
     size = int(magnitude(work, words, tables, buf, own + 7, usual, last, change))
-    return -size if w[_NEGATIVE] and size < ESCAPED else size
-
-
-@kernel
-def keep(work: object, below: int) -> int:
-    """What is still possible after a decision of `part`: the side `below` the bound, or the other.  Returns 0."""
-    w = ptr32(work)
-    for j in range(3):
-        if below:
-            w[_LOWER + j] = w[_UPPER + j] - w[_ONE + j]
-        else:
-            w[_UPPER + j] = w[_LOWER + j] + w[_OTHER + j]
-    return 0
-
-
-@kernel
-def grade(
-    work: object, words: object, tables: object, buf: object, own: int, usual: int, last: int, power: int, size: int
-) -> int:
-    """Code whether a size is of class `power` or below, that is, below 2 to the power + 1; 1 or 0."""
-    w = ptr32(work)
-    part(work, tables, (32 << power) - 8)
-    away = power - usual
-    w[_SET] = _INPUTS * (2 if away < 0 else 3 if away == 0 else 4)
-    w[_CONTEXT] = MIXER + 7 + (-2 if away < -2 else 3 if away > 3 else away)
-    away = power - last
-    w[_CONTEXT + 1] = own + 2 + (-2 if away < -2 else 3 if away > 3 else away)
-    below = int(decide(work, words, tables, buf, 1 if size < (2 << power) else 0))
-    keep(work, below)
-    return below
+    return -size if negative and size < ESCAPED else size
 
 
 @kernel
@@ -282,35 +293,40 @@ def magnitude(
     work: object, words: object, tables: object, buf: object, own: int, usual: int, last: int, size: int
 ) -> int:
     """Code a size of at least 1: its class, relative to the `usual` and the `last` one, then its bits; or ESCAPED."""
-    w = ptr32(work)
-    power = usual - 3 if usual > 3 else 0  # few are far below the usual one: begin near it
-    if int(grade(work, words, tables, buf, own, usual, last, power, size)):
-        bound = power
-        power = 0
-        while power < bound and int(grade(work, words, tables, buf, own, usual, last, power, size)) == 0:
+    first = usual - 3 if usual > 3 else 0  # few are far below the usual one: begin near it
+    power = first
+    end = _CLASSES
+    while power < end:
+        survival(0, 0, (32 << power) - 8, work, tables)
+        x = power - usual
+        at = _INPUTS * (2 if x < 0 else 3 if x == 0 else 4)
+        x = MIXER + 7 + (-2 if x < -2 else 3 if x > 3 else x)
+        y = power - last
+        y = own + 2 + (-2 if y < -2 else 3 if y > 3 else y)
+        if int(decide(at, x, y, 1 if size < (2 << power) else 0, work, words, tables, buf)) == 0:
             power += 1
-    else:
-        power += 1
-        while power < _CLASSES and int(grade(work, words, tables, buf, own, usual, last, power, size)) == 0:
-            power += 1
-        if power == _CLASSES:
-            return ESCAPED
+        elif power == first and end == _CLASSES:
+            end = first
+            power = 0
+        else:
+            break
+    if power == _CLASSES:
+        return ESCAPED
+    bit = 0
     value = 1
     row = power if power < 4 else 4
     place = power
-    bit = 0
     while place > 0:
         place -= 1
         bit = 1 - ((size >> place) & 1)
         if place < power - 3 and (place > 0 or power > 6):
             bit = int(code(work, buf, bit, 8192))
         else:
-            part(work, tables, ((value * 2 + 1) << (place + 4)) - 8)
-            w[_SET] = _INPUTS * (6 if place == 0 else 5)
-            w[_CONTEXT] = MIXER + (10 + row if place == power - 1 else 15)
-            w[_CONTEXT + 1] = own + (5 + row if place == 0 else 10)
-            bit = int(decide(work, words, tables, buf, bit))
-            keep(work, bit)
+            survival(0, 0, ((value * 2 + 1) << (place + 4)) - 8, work, tables)
+            at = _INPUTS * (6 if place == 0 else 5)
+            x = MIXER + (10 + row if place == power - 1 else 15)
+            y = own + (5 + row if place == 0 else 10)
+            bit = int(decide(at, x, y, bit, work, words, tables, buf))
         value = value << 1 | (1 - bit)
     return value
 
@@ -327,6 +343,8 @@ def make_tables() -> "array[int]":
     for i in range(1, 128):
         t[_LN + i] = (ln + 2048) >> 12
         ln += (2 << 20) // (2 * i + 1) + (2 << 20) // (3 * (2 * i + 1) ** 3)
+    for i in range(1, 513):
+        t[_POWER + i] = t[_POWER + (i >> 1)] + 1
     for i in range(16):
         t[_TEMPO + i] = 131072 // (2 * i + 3)
     return t

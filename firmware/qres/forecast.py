@@ -1,6 +1,7 @@
 """Kernels of the packets' predictor: a channel's own last changes, the news of the channels before it, simple rules.
 
 Both ends run it in step, so it adapts inside a packet.  Units: predictions and errors in 1/16 LSB, means in 1/512 LSB.
+Machine code keeps the first three parameters in registers: those that loops change come first.
 """
 
 from qres.compat import const, kernel, ptr16, ptr32
@@ -10,9 +11,10 @@ COUNT = const(0)  # values seen, at most order + 1
 SEEN = const(1)  # changes that the means hold, at most 255
 MEANS = const(2)  # mean |error| over the last 4 values, over the last 24; mean |change| over the last 16
 SLOW = const(3)
-LOSS = const(5)  # 4: mean |error| of the own prediction, of none, of the same change again, of the same bend
-NEWS = const(9)  # last error in scales, Q8, for the channels that follow
-_SHIFT = const(10)  # of the history: how far to shift so that each change fits 12 bits
+LOSS = const(4)  # 4: mean |error| of no change (as above), of the own prediction, of the same change, of the same bend
+NEWS = const(8)  # last error in scales, Q8, for the channels that follow
+_SHIFT = const(9)  # of the history: how far to shift so that each change fits 12 bits
+_NORM = const(10)  # sum of the squares of what that gives, and 1
 _OWN = const(11)  # prediction from the own history alone
 MU = const(12)  # prediction
 DELTAS = const(13)  # last changes, newest first
@@ -24,7 +26,7 @@ CHANGE_MAX = const(0xFFFFFF)  # of what the kernels take
 
 
 @kernel
-def predict(ints: object, words: object, at: int, weights: int, order: int, before: int, stride: int) -> int:
+def predict(weights: int, at: int, order: int, before: int, stride: int, ints: object, words: object) -> int:
     """Predict the next change of the channel ints[at..] with words[weights..] (signed, Q14): MU, which it returns.
 
     The weights are on `order` changes, then on the news of the `before` channels before, `stride` items apart.
@@ -32,22 +34,32 @@ def predict(ints: object, words: object, at: int, weights: int, order: int, befo
     n = ptr32(ints)
     h = ptr16(words)
     top = 0
-    for i in range(order):
-        size = n[at + DELTAS + i]
-        if size < 0:
-            size = -size
-        if size > top:
-            top = size
+    i = at + DELTAS
+    end = i + order
+    while i < end:
+        x = n[i]
+        if x < 0:
+            x = -x
+        if x > top:
+            top = x
+        i += 1
     shift = 0
     while top >= 4096:
         top >>= 1
         shift += 1
     total = 128
-    for i in range(order):
-        weight = h[weights + i]
+    norm = 1
+    i = at + DELTAS
+    while order > 0:
+        x = n[i] >> shift
+        norm += x * x
+        weight = h[weights]
         if weight > 32767:
             weight -= 65536
-        total += (weight * (n[at + DELTAS + i] >> shift)) >> 2
+        total += (weight * x) >> 2
+        weights += 1
+        i += 1
+        order -= 1
     total >>= 8
     limit = _FAR >> shift
     if total > limit:
@@ -55,136 +67,170 @@ def predict(ints: object, words: object, at: int, weights: int, order: int, befo
     elif total < -limit:
         total = -limit
     n[at + _SHIFT] = shift
+    n[at + _NORM] = norm
     n[at + _OWN] = total << shift
-    news = 0
-    for i in range(before):
-        weight = h[weights + order + i]
-        if weight > 32767:
-            weight -= 65536
-        news += (weight * n[at - (i + 1) * stride + NEWS]) >> 8
-    mean = n[at + SLOW]
-    up = 0
-    while mean >= 8192:
-        mean >>= 1
-        up += 1
-    total = n[at + _OWN] + (((news * mean) >> 17) << up)
-    if total > _FAR:
-        total = _FAR
-    elif total < -_FAR:
-        total = -_FAR
-    return int(blend(ints, at, total))
+    return int(correct(weights, at, 0, before, stride, ints, words))
 
 
 @kernel
-def blend(ints: object, at: int, own: int) -> int:
-    """Weigh the prediction `own` with simple ones by their losses to the power -4: MU, which it returns."""
+def correct(weights: int, at: int, news: int, before: int, stride: int, ints: object, words: object) -> int:
+    """Add what the news of the channels before say, weighed with words[weights..], then `blend`: MU."""
     n = ptr32(ints)
-    best = n[at + LOSS]
-    for j in range(1, 4):
-        if n[at + LOSS + j] < best:
-            best = n[at + LOSS + j]
+    h = ptr16(words)
+    i = at + NEWS
+    while before > 0:
+        i -= stride
+        weight = h[weights]
+        if weight > 32767:
+            weight -= 65536
+        news += (weight * n[i]) >> 8
+        weights += 1
+        before -= 1
+    total = n[at + _OWN]
+    if news != 0:
+        mean = n[at + SLOW]
+        up = 0
+        while mean >= 8192:
+            mean >>= 1
+            up += 1
+        total += ((news * mean) >> 17) << up
+        if total > _FAR:
+            total = _FAR
+        elif total < -_FAR:
+            total = -_FAR
+    return int(blend(0, 0, at + LOSS, total, at, ints))
+
+
+@kernel
+def blend(share: int, x: int, i: int, own: int, at: int, ints: object) -> int:
+    """Weigh the prediction `own` with simple ones by their losses ints[i..] to the power -4: MU, which it returns."""
+    n = ptr32(ints)
+    best = n[i]
+    x = n[i + 1]
+    if x < best:
+        best = x
+    x = n[i + 2]
+    if x < best:
+        best = x
+    x = n[i + 3]
+    if x < best:
+        best = x
+    best += 1
     total = 1
     moved = 0
-    for j in range(4):
-        a = best + 1
-        b = n[at + LOSS + j] + 1
-        while b >= 262144:
-            b >>= 1
-            a >>= 1
-        share = (a << 10) // b
-        share = (share * share) >> 10
-        share = (share * share) >> 14
-        total += share
-        if j > 0:
-            other = 0
-            if j == 2:
-                other = n[at + DELTAS] << 4
-            elif j == 3:
-                other = (2 * n[at + DELTAS] - n[at + DELTAS + 1]) << 4
-            other = (other - own) >> n[at + _SHIFT]
-            if other > 2097151:
-                other = 2097151
-            elif other < -2097151:
-                other = -2097151
-            moved += share * other
-    x = own + ((moved // total) << n[at + _SHIFT])
-    if x > _FAR:
-        x = _FAR
-    elif x < -_FAR:
-        x = -_FAR
-    n[at + MU] = x
-    return x
+    shift = n[at + _SHIFT]
+    last = n[at + DELTAS] << 4
+    other = 0
+    end = i + 4
+    while i < end:
+        x = n[i] + 1
+        i += 1
+        if x >> 2 < best:  # else the share is 0
+            share = 64
+            if x > best:
+                share = best
+                while x >= 262144:
+                    x >>= 1
+                    share >>= 1
+                share = (share << 10) // x
+                share = (share * share) >> 10
+                share = (share * share) >> 14
+            total += share
+            x = (other - own) >> shift
+            if x > 2097151:
+                x = 2097151
+            elif x < -2097151:
+                x = -2097151
+            moved += share * x
+        if i == at + LOSS + 1:
+            other = own
+        elif i == at + LOSS + 2:
+            other = last
+        else:
+            other = 2 * last - (n[at + DELTAS + 1] << 4)
+    own += (moved // total) << shift
+    if own > _FAR:
+        own = _FAR
+    elif own < -_FAR:
+        own = -_FAR
+    n[at + MU] = own
+    return own
 
 
 @kernel
 def learn(
-    ints: object, words: object, at: int, weights: int, order: int, before: int, stride: int, rate: int, change: int
+    weights: int, at: int, order: int, before: int, stride: int, rate: int, change: int, ints: object, words: object
 ) -> int:
     """Adapt means, weights and history of a channel to its `change`, after `predict`; `rate` in Q10.  Returns 0."""
     n = ptr32(ints)
     h = ptr16(words)
-    news = int(standardize(ints, at, (change << 4) - n[at + MU]))
-    for i in range(before):
-        weight = h[weights + order + i]
+    news = int(standardize(n[at + SLOW], (change << 4) - n[at + MU]))
+    n[at + NEWS] = news
+    i = at + NEWS
+    other = weights + order
+    while before > 0:
+        i -= stride
+        weight = h[other]
         if weight > 32767:
             weight -= 65536
-        weight += (news * n[at - (i + 1) * stride + NEWS]) >> 12
+        weight += (news * n[i]) >> 12
         if weight > 8191:
             weight = 8191
         elif weight < -8191:
             weight = -8191
-        h[weights + order + i] = weight & 65535
-    n[at + NEWS] = news
-    if n[at + COUNT] > 1:
-        follow(ints, words, at, weights, order, rate, ((change << 4) - n[at + _OWN]) >> n[at + _SHIFT])
-    measure(ints, at, change)
-    i = stride - DELTAS - 1
-    while i > 0:
-        n[at + DELTAS + i] = n[at + DELTAS + i - 1]
-        i -= 1
-    n[at + DELTAS] = change
+        h[other] = weight & 65535
+        other += 1
+        before -= 1
+    measure(at, change, ints)
+    follow(weights, 0, 0, order, rate, at, change, ints, words)
     if n[at + COUNT] <= order:
         n[at + COUNT] += 1
     return 0
 
 
 @kernel
-def measure(ints: object, at: int, change: int) -> int:
+def measure(at: int, change: int, ints: object) -> int:
     """Take the errors of all predictions of a `change` into the running means.  Returns 0."""
     n = ptr32(ints)
     seen = n[at + SEEN]
-    for j in range(7):
-        error = change << 4
-        most = 16
-        if j == 0:
-            error -= n[at + MU]
-            most = 4
-        elif j == 1:
-            error -= n[at + MU]
-            most = 24
-        elif j == 3:
-            error -= n[at + _OWN]
-        elif j == 5:
-            error -= n[at + DELTAS] << 4
-        elif j == 6:
-            error -= (2 * n[at + DELTAS] - n[at + DELTAS + 1]) << 4
+    if seen < 255:
+        n[at + SEEN] = seen + 1
+    most = 1 + (seen if seen < 16 else 16)
+    change <<= 4
+    i = at + LOSS
+    end = i + 4
+    bend = (n[at + DELTAS] - n[at + DELTAS + 1]) << 4
+    error = change
+    while i < end:
         if error < 0:
             error = -error
         if error > _ERROR_MAX:
             error = _ERROR_MAX
-        if seen < most:
-            most = seen
-        n[at + MEANS + j] += ((error << 5) - n[at + MEANS + j]) // (most + 1)
-    if seen < 255:
-        n[at + SEEN] = seen + 1
+        x = n[i]
+        n[i] = x + ((error << 5) - x) // most
+        i += 1
+        if i == at + LOSS + 1:
+            error = change - n[at + _OWN]
+        elif i == at + LOSS + 2:
+            error = change - (n[at + DELTAS] << 4)
+        else:
+            error = change - (n[at + DELTAS] << 4) - bend
+    error = change - n[at + MU]
+    if error < 0:
+        error = -error
+    if error > _ERROR_MAX:
+        error = _ERROR_MAX
+    error <<= 5
+    x = n[at + MEANS]
+    n[at + MEANS] = x + (error - x) // (1 + (seen if seen < 4 else 4))
+    x = n[at + SLOW]
+    n[at + SLOW] = x + (error - x) // (1 + (seen if seen < 24 else 24))
     return 0
 
 
 @kernel
-def standardize(ints: object, at: int, error: int) -> int:
-    """An error in units of the channel's slow scale, Q8, within +-1023."""
-    n = ptr32(ints)
-    mean = n[at + SLOW]
+def standardize(mean: int, error: int) -> int:
+    """An error in units of the scale `mean`, Q8, within +-1023."""
     if mean < 64:
         mean = 64
     up = 5
@@ -210,27 +256,36 @@ def standardize(ints: object, at: int, error: int) -> int:
 
 
 @kernel
-def follow(ints: object, words: object, at: int, weights: int, order: int, rate: int, error: int) -> int:
-    """Normalised LMS on the last changes: `error` in 1/16 of the shifted unit.  Returns 0."""
+def follow(
+    weights: int, i: int, x: int, order: int, rate: int, at: int, change: int, ints: object, words: object
+) -> int:
+    """Normalised LMS on the last changes, which then move on by one.  Returns 0."""
     n = ptr32(ints)
     h = ptr16(words)
-    if error > 131071:
-        error = 131071
-    elif error < -131071:
-        error = -131071
-    norm = 1
-    for i in range(order):
-        d = n[at + DELTAS + i] >> n[at + _SHIFT]
-        norm += d * d
-    gain = (error << 10) // norm
-    for i in range(order):
-        weight = h[weights + i]
-        if weight > 32767:
-            weight -= 65536
-        weight += (((gain * (n[at + DELTAS + i] >> n[at + _SHIFT])) >> 7) * rate + 4) >> 3
-        if weight > 32767:
-            weight = 32767
-        elif weight < -32767:
-            weight = -32767
-        h[weights + i] = weight & 65535
+    shift = n[at + _SHIFT]
+    x = ((change << 4) - n[at + _OWN]) >> shift
+    if x > 131071:
+        x = 131071
+    elif x < -131071:
+        x = -131071
+    gain = (x << 10) // n[at + _NORM] if n[at + COUNT] > 1 else 0
+    i = at + DELTAS
+    end = i + order
+    while i < end:
+        x = n[i]
+        n[i] = change
+        change = x
+        x = (((gain * (x >> shift)) >> 7) * rate + 4) >> 3
+        x += h[weights]
+        if h[weights] > 32767:
+            x -= 65536
+        if x > 32767:
+            x = 32767
+        elif x < -32767:
+            x = -32767
+        h[weights] = x & 65535
+        weights += 1
+        i += 1
+    if order == 1:  # the same bend takes two
+        n[i] = change
     return 0

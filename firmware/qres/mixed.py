@@ -40,7 +40,7 @@ class Mixed:
         """The coder's words of a state of which nothing is known."""
         words = state.words
         for i in range(cm.MIXER):
-            words[i] = (cm.START[i] << 8) & 65535
+            words[i] = (cm.START[i] ^ 128) << 8
         for i in range(cm.SHARED):
             words[cm.MIXER + i] = 32768
         for c in range(state.channels):
@@ -52,15 +52,14 @@ class Mixed:
     def keep(state: "State", out: bytearray) -> None:
         """Append to a checkpoint what of the coder's words is worth it."""
         for i in range(cm.MIXER):
-            w = state.words[i]
-            out.append(min((w if w < 32768 else w - 65536) + 128 >> 8, 127) & 255)
+            out.append(min(state.words[i] + 128 >> 8, 255) ^ 128)
         for i in range(cm.MIXER, cm.MIXER + cm.SHARED):
             out.append(state.words[i] >> 8)
 
     def recall(self, state: "State", data: bytes, at: int) -> int:
         """Read it from data[at..]; where it ends."""
         for i in range(cm.MIXER):
-            state.words[i] = data[at + i] << 8
+            state.words[i] = (data[at + i] ^ 128) << 8
         for i in range(cm.MIXER, cm.MIXER + cm.SHARED):
             state.words[i] = data[at + i] << 8 | 134  # the middle of what rounds to it, and 6 seen
         self.work[cm.RATE] = _KEPT_RATE
@@ -116,7 +115,7 @@ class Mixed:
         at = c * state.stride
         work, words, tables = self.work, state.words, self.tables
         work[cm.MU] = n[at + MU]
-        usual = cm.scale(work, n, at + MEANS)
+        usual = cm.scale(0, 0, 0, work, n, at + MEANS)
         own = state.shared + (c + 1) * state.per - cm.OWN
         d0, d1 = n[at + DELTAS], n[at + DELTAS + 1]
         inside = min(max(change, -cm.ESCAPED), cm.ESCAPED)

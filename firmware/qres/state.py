@@ -80,8 +80,8 @@ class State:
         """Set what the statistics of the channel at `at` say, in 1/512 LSB."""
         n = self.ints
         n[at + MEANS] = fast
-        n[at + MEANS + 1] = n[at + LOSS] = slow
-        n[at + MEANS + 2] = n[at + LOSS + 1] = step
+        n[at + MEANS + 1] = n[at + LOSS + 1] = slow
+        n[at + LOSS] = step
         n[at + LOSS + 2] = n[at + LOSS + 3] = min(step << 1, MEAN_MAX)
 
     def value(self, c: int, coder: "Any", value: int) -> int:
@@ -99,12 +99,12 @@ class State:
         else:
             before = min(c, NEIGHBOURS)
             weights = self.shared + c * self.per
-            predict(n, self.words, at, weights, self.order, before, self.stride)
+            predict(weights, at, self.order, before, self.stride, n, self.words)
             change = self._change(c, coder, value - self.last[c])
             value = self.last[c] + change
             self.residual = change - ((n[at + MU] + 8) >> 4)
             change = min(max(change, -CHANGE_MAX), CHANGE_MAX)
-            learn(n, self.words, at, weights, self.order, before, self.stride, _LEARNING, change)
+            learn(weights, at, self.order, before, self.stride, _LEARNING, change, n, self.words)
         self.last[c] = value
         return value
 
@@ -127,7 +127,7 @@ class State:
         kept = [n[at + MEANS + i] for i in range(3)]
         for i in range(3):
             n[at + MEANS + i] = min(kept[i], MEAN_MAX >> self.gap) << self.gap
-        predict(n, self.words, at, self.shared + c * self.per, self.order, 0, self.stride)
+        predict(self.shared + c * self.per, at, self.order, 0, self.stride, n, self.words)
         change: int = coder.change(self, c, value - self.last[c])
         for i in range(3):
             n[at + MEANS + i] = kept[i]

@@ -2,4 +2,4 @@
 
 from kernel_cases.recorded import generators
 
-globals().update(generators("decide", "adapt", "grade", "scale", "symbol", "part", "keep", "magnitude"))
+globals().update(generators("decide", "adapt", "survival", "scale", "symbol", "magnitude"))

@@ -2,4 +2,4 @@
 
 from kernel_cases.recorded import generators
 
-globals().update(generators("predict", "blend", "learn", "measure", "standardize", "follow"))
+globals().update(generators("predict", "correct", "blend", "learn", "measure", "standardize", "follow"))

@@ -10,6 +10,7 @@ KERNELS = (
     "code",
     "code_bits",
     "predict",
+    "correct",
     "blend",
     "learn",
     "measure",
@@ -17,11 +18,9 @@ KERNELS = (
     "follow",
     "decide",
     "adapt",
-    "grade",
+    "survival",
     "scale",
     "symbol",
-    "part",
-    "keep",
     "magnitude",
 )
 EACH = 40  # calls kept of each kernel
