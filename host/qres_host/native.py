@@ -29,19 +29,28 @@ COMPILED = numba is not None
 """Whether `jit` and `load` compile.  QRES_NUMBA=0 in the environment switches it off."""
 
 
+def inlined(function: Function) -> Function:
+    """Like `jit`, and copied into every loop that calls it: for what is called often, with many arguments."""
+    return _compiled(function, forceinline=True)
+
+
 def jit(function: Function) -> Function:
     """A loop, compiled once and kept on disk where there is a place for it; without Numba, the function itself.
 
     The code on disk holds the code of what the loop calls, and Numba knows only of the loop's own file: so its name
     there tells the contents of all files of its folder.
     """
+    return _compiled(function)
+
+
+def _compiled(function: Function, **options: bool) -> Function:
     if numba is None:
         return function
     function.__qualname__ += "_" + _folder_version(Path(function.__code__.co_filename).parent)
     try:
-        compiled: Function = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+        compiled: Function = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
     except RuntimeError:  # no folder that can be written
-        compiled = numba.njit(nogil=True, error_model="numpy")(function)
+        compiled = numba.njit(nogil=True, error_model="numpy", **options)(function)
     return compiled
 
 

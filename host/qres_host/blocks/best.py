@@ -6,6 +6,7 @@ What suits a channel is found by coding its first rows in each way.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -40,40 +41,45 @@ def _array(values: Any, kind: str) -> Any:
     return np.array(values, kind) if COMPILED else list(values)
 
 
-def _repeat(values: list[int], times: int, kind: str) -> Any:
-    return np.tile(np.array(values, kind), times) if COMPILED else values * times
+def _zeros(count: int, kind: str) -> Any:
+    return np.zeros(count, kind) if COMPILED else [0] * count
+
+
+def _flat(x: Matrix) -> Any:
+    """A copy of the rows, one after the other."""
+    return x.flatten() if COMPILED else x.ravel().tolist()
+
+
+@lru_cache(maxsize=1)
+def _constants() -> tuple[Any, Any, Any]:
+    """The tables; the weights of a channel and the maps before the first decision."""
+    tables = mixer_tables()
+    return _array(tables, "i4"), _array(mixer.start_weights(), "i4"), _array(mixer.start_map(tables), "i4")
 
 
 def _model(bits: int, channels: int) -> tuple[Any, ...]:
     """2^bits of each context, weights and maps before the first decision."""
-    tables = mixer_tables()
-    return (
-        _repeat([32768 << 6], mixer.CONTEXTS << bits, "i4"),
-        _repeat(mixer.start_weights(), channels, "i4"),
-        _array(mixer.start_map(tables), "i4"),
-    )
-
-
-_tables: Any = None
+    _, weights, maps = _constants()
+    unknown = mixer.CONTEXTS << bits
+    if COMPILED:
+        return np.full(unknown, 32768 << 6, "i4"), np.tile(weights, channels), maps.copy()
+    return [32768 << 6] * unknown, weights * channels, maps.copy()
 
 
 def _code(x: Any, rows: int, channels: int, data: Any, end: int, choices: list[int], decode: bool) -> tuple[int, Any]:
     """Code `x` into `data` or the reverse; return where the coder stopped (-1: no int32) and each channel's cost."""
-    global _tables
-    if _tables is None:
-        _tables = _array(mixer_tables(), "i4")
-    coder = _array([0] * mixer.CODER, "i8")
+    coder = _zeros(mixer.CODER, "i8")
     coder[mixer.END] = end
     coder[mixer.DECODE] = int(decode)
-    costs = _array([0] * channels, "i8")
+    costs = _zeros(channels, "i8")
     experts = [series.EXPERTS if c & _LADDERS else series.EXPERTS_PLAIN for c in choices]
     fields = _array(series.start([c & _CENTRED for c in choices], experts, [c >> _SHIFT_AT for c in choices]), "i8")
     filters = _array(ladder.start(channels), "i8")
-    work = _array([0] * mixer.SCRATCH, "i8")
+    work = _zeros(mixer.SCRATCH, "i8")
     bits = min(max((rows * channels).bit_length() + 3, _CONTEXT_BITS[0]), _CONTEXT_BITS[1])
     work[mixer.FOLD] = 32 - bits
     model = _model(bits, channels)
-    failed = series.code_series(x, rows, channels, coder, data, _tables, model, fields, filters, work, costs)
+    failed = series.code_series(x, rows, channels, coder, data, _constants()[0], model, fields, filters, work, costs)
     return (-1 if failed else int(coder[mixer.AT])), costs
 
 
@@ -85,7 +91,7 @@ def _choose(x: Matrix) -> list[int]:
     trial = x[: min(max(rows // _TRIAL_SHARE, _TRIAL_ROWS[0]), _TRIAL_ROWS[1])]
     costs = []
     for kind in _TRIALS:
-        flat, data = _array(trial.ravel().tolist(), "i4"), _buffer(trial.size)
+        flat, data = _flat(trial), _buffer(trial.size)
         costs.append(_code(flat, len(trial), channels, data, 0, [shift | kind for shift in shifts], False)[1])
     chosen = []
     for c in range(channels):
@@ -96,8 +102,7 @@ def _choose(x: Matrix) -> list[int]:
 
 def _buffer(values: int) -> Any:
     """Room for the code of so many values, however bad."""
-    size = 8 * values + _SPARE_BYTES
-    return np.zeros(size, "u1") if COMPILED else [0] * size
+    return _zeros(8 * values + _SPARE_BYTES, "u1")
 
 
 def _lattices(x: Matrix) -> tuple[Matrix, list[int], bytes]:
@@ -120,7 +125,7 @@ def encode(x: Matrix) -> bytes:
     y, kinds, packed = _lattices(x)
     choices = [a | b for a, b in zip(kinds, _choose(y), strict=True)]
     data = _buffer(x.size)
-    end, _ = _code(_array(y.ravel().tolist(), "i4"), rows, channels, data, 0, choices, False)
+    end, _ = _code(_flat(y), rows, channels, data, 0, choices, False)
     return bytes((ID, *choices)) + packed + bytes(data[:end])
 
 
@@ -132,7 +137,7 @@ def decode(data: bytes, rows: int, channels: int) -> Matrix:
     reader = Reader(data, 1 + channels)
     lattices = [lattice.unpack(reader, rows) if c & _LATTICE else None for c in choices]
     body = data[reader.at :]
-    flat = _array([0] * (rows * channels), "i4")
+    flat = _zeros(rows * channels, "i4")
     source = np.frombuffer(body, "u1").copy() if COMPILED else list(body)
     end, _ = _code(flat, rows, channels, source, len(body), choices, True)
     if end < 0 or len(body) != end - _AHEAD:

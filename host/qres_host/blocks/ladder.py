@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from qres_host.blocks.tables import RECIPROCALS_AT
-from qres_host.native import jit
+from qres_host.native import inlined
 
 STAGES: Final = 36
 FIELDS: Final = 7
@@ -37,7 +37,7 @@ def start(channels: int) -> list[int]:
     return one * channels
 
 
-@jit
+@inlined
 def predict(state: Any, at: int, out: Any, to: int) -> None:
     """Write the four predictions of the next delta to out[to..]: orders 2 and 12 of the short memory, 12 and 24."""
     total = 0
@@ -56,14 +56,14 @@ def predict(state: Any, at: int, out: Any, to: int) -> None:
     out[to + 3] = total
 
 
-@jit
+@inlined
 def update(state: Any, at: int, tables: Any, delta: int) -> None:
     """Take the delta that came."""
     _update(state, at, tables, delta, 12, 6)
     _update(state, at + 12, tables, delta, 24, 9)
 
 
-@jit
+@inlined
 def _update(state: Any, at: int, tables: Any, delta: int, stages: int, memory: int) -> None:
     """One filter of `stages` stages whose past fades by 2^-memory a sample."""
     forward = delta

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from qres_host.blocks.tables import COSTS_AT, LOGITS, RATES, RATES_AT, SQUASH_AT, STRETCH_AT
-from qres_host.native import jit
+from qres_host.native import inlined
 
 CONTEXTS: Final = 5
 INPUTS: Final = 8  # two distributions, the contexts, a bias
@@ -57,7 +57,7 @@ def start_map(tables: tuple[int, ...]) -> list[int]:
     return one * (NODES * SCALES)
 
 
-@jit
+@inlined
 def open_coder(coder: Any, data: Any) -> None:
     """Set the interval to everything; a decoder takes its first five bytes."""
     coder[LOW] = 0
@@ -68,7 +68,7 @@ def open_coder(coder: Any, data: Any) -> None:
             _shift_in(coder, data)
 
 
-@jit
+@inlined
 def _shift_in(coder: Any, data: Any) -> None:
     at = coder[AT]
     coder[AT] = at + 1
@@ -77,7 +77,7 @@ def _shift_in(coder: Any, data: Any) -> None:
         coder[CODE] |= data[at]
 
 
-@jit
+@inlined
 def code_bit(coder: Any, data: Any, bit: int, probability: int) -> int:
     """Code one bit whose chance of being 1 is `probability` / 65536, within 1 to 65535; return it."""
     low = coder[LOW]
@@ -96,7 +96,7 @@ def code_bit(coder: Any, data: Any, bit: int, probability: int) -> int:
     return bit
 
 
-@jit
+@inlined
 def _shift(coder: Any, data: Any) -> None:
     """Move out the bytes that are settled."""
     low = coder[LOW]
@@ -113,7 +113,7 @@ def _shift(coder: Any, data: Any) -> None:
     coder[HIGH] = high
 
 
-@jit
+@inlined
 def code_raw(coder: Any, data: Any, value: int, count: int) -> int:
     """Code the low `count` bits of `value`, all alike probable, from the highest on; return them."""
     result = 0
@@ -137,14 +137,14 @@ def code_raw(coder: Any, data: Any, value: int, count: int) -> int:
     return result
 
 
-@jit
+@inlined
 def close_coder(coder: Any, data: Any) -> None:
     """Write the one byte that settles the rest; a decoder reads zeros after the end."""
     data[coder[AT]] = (coder[LOW] >> 32) + 1
     coder[AT] += 1
 
 
-@jit
+@inlined
 def _slot(hashed: int, fold: int, context: int) -> int:
     """Where a context keeps what it knows of this decision."""
     h = hashed & _MASK
@@ -153,14 +153,14 @@ def _slot(hashed: int, fold: int, context: int) -> int:
     return (h >> fold) * CONTEXTS + context
 
 
-@jit
+@inlined
 def _opinion(tables: Any, entry: int) -> int:
     """The logit that a context's entry stands for; 0 when it is new."""
     logit: int = tables[STRETCH_AT + (entry >> 10)] if entry & 63 else 0
     return logit
 
 
-@jit
+@inlined
 def _after(tables: Any, entry: int, target: int) -> int:
     """The entry of a context once the bit is known: probability (Q16) << 6 | how often it was asked."""
     n = entry & 63
@@ -169,12 +169,12 @@ def _after(tables: Any, entry: int, target: int) -> int:
     return (p << 6) | (n + 1 if n < RATES - 4 else n)
 
 
-@jit
+@inlined
 def _moved(weight: int, step: int) -> int:
     return min(max(weight + (step >> 19), -WEIGHT_MAX), WEIGHT_MAX)
 
 
-@jit
+@inlined
 def decide(
     coder: Any,
     data: Any,

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from qres_host.blocks.mixer import NODE_BITS, NODE_DOWN, NODE_SIGN, NODE_SPLIT, NODE_UP, NODE_ZERO, code_raw, decide
 from qres_host.blocks.tables import LOGITS, SQUASH_AT
-from qres_host.native import jit
+from qres_host.native import inlined
 
 CLASSES: Final = 33  # magnitudes 2^k to 2^(k+1) - 1, k below this
 _MODELLED: Final = 5  # bits below the leading one that are predicted where exact values repeat
@@ -27,7 +27,7 @@ CENTRED: Final = 12
 EXPECTED: Final = 13  # the magnitude class to ask for first, 0 for none
 
 
-@jit
+@inlined
 def bits_of(value: int) -> int:
     """Bits of a whole number from 0 on."""
     n = 0
@@ -40,7 +40,7 @@ def bits_of(value: int) -> int:
     return n
 
 
-@jit
+@inlined
 def _below(tables: Any, edge: int, mean: int, reciprocal: int) -> int:
     """The share of the distribution below `edge`, Q16."""
     z = min(max(((edge - mean) * reciprocal) >> 16, -2047), 2047)
@@ -48,7 +48,7 @@ def _below(tables: Any, edge: int, mean: int, reciprocal: int) -> int:
     return share
 
 
-@jit
+@inlined
 def _beyond(tables: Any, edge: int, mean: int, reciprocal: int, negative: int) -> int:
     """The share farther from 0 than `edge`, on one side."""
     if negative:
@@ -56,7 +56,7 @@ def _beyond(tables: Any, edge: int, mean: int, reciprocal: int, negative: int) -
     return 65536 - _below(tables, edge, mean, reciprocal)
 
 
-@jit
+@inlined
 def _chance(yes: int, no: int) -> int:
     """yes / (yes + no), Q16, never sure."""
     yes = max(yes, 0)
@@ -64,7 +64,7 @@ def _chance(yes: int, no: int) -> int:
     return min(max(((yes + 1) << 16) // (yes + no + 2), 64), 65472)
 
 
-@jit
+@inlined
 def code_residual(coder: Any, data: Any, tables: Any, model: Any, work: Any, residual: int) -> int:
     """Code `residual`, within +-(2^33 - 1), or read one; return it."""
     mean, fast, slow = work[MEAN], work[FAST], work[SLOW]
@@ -86,7 +86,7 @@ def code_residual(coder: Any, data: Any, tables: Any, model: Any, work: Any, res
     return -magnitude if negative else magnitude
 
 
-@jit
+@inlined
 def _code_class(coder: Any, data: Any, tables: Any, model: Any, work: Any, negative: int, wanted: int) -> int:
     """The magnitude class: above or below the expected one, then one class after the other."""
     mean, fast, slow, sets = work[MEAN], work[FAST], work[SLOW], work[SET]
@@ -138,7 +138,7 @@ def _code_class(coder: Any, data: Any, tables: Any, model: Any, work: Any, negat
     return 0
 
 
-@jit
+@inlined
 def _code_bits(coder: Any, data: Any, tables: Any, model: Any, work: Any, negative: int, k: int, magnitude: int) -> int:
     """The bits of a magnitude of class k below its leading one; those far below are as they are."""
     mean, fast, slow, sets = work[MEAN], work[FAST], work[SLOW], work[SET]

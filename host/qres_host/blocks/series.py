@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from qres_host.blocks import ladder, mixer
 from qres_host.blocks import residual as res
-from qres_host.native import jit
+from qres_host.native import inlined, jit
 
 EXPERTS: Final = 7
 EXPERTS_PLAIN: Final = 3  # without the ladders
@@ -103,7 +103,7 @@ def code_series(
     return 0
 
 
-@jit
+@inlined
 def _predict(fields: Any, filters: Any, c: int, channels: int) -> int:
     """Fill GUESS of channel `c`; return the experts' mean."""
     f = c * FIELDS
@@ -138,7 +138,7 @@ def _predict(fields: Any, filters: Any, c: int, channels: int) -> int:
     return mean
 
 
-@jit
+@inlined
 def _neighbours(fields: Any, c: int, channels: int) -> None:
     """Gather what the second LMS sees: own deltas, then those of the channels before, now, and after, a row ago."""
     f = c * FIELDS
@@ -158,7 +158,7 @@ def _neighbours(fields: Any, c: int, channels: int) -> None:
         away += 1
 
 
-@jit
+@inlined
 def _code_value(
     coder: Any, data: Any, tables: Any, model: Any, fields: Any, c: int, mean: int, value: int, work: Any
 ) -> int:
@@ -197,7 +197,7 @@ def _code_value(
     return coded
 
 
-@jit
+@inlined
 def _learn(fields: Any, filters: Any, tables: Any, c: int, delta: int, mean: int) -> None:
     """Let channel `c` take the delta that came; `mean` is what was expected, 1/16 LSB."""
     f = c * FIELDS
@@ -228,7 +228,7 @@ def _learn(fields: Any, filters: Any, tables: Any, c: int, delta: int, mean: int
     fields[f + DELTA] = delta
 
 
-@jit
+@inlined
 def _lms(fields: Any, weights: int, deltas: int, count: int, error: int, slowness: int) -> None:
     """Normalised LMS: move the weights along the deltas, by 2^-slowness of the error."""
     power = 64
