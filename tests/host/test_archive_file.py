@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import struct
 from contextlib import suppress
 from pathlib import Path
@@ -385,10 +384,3 @@ def test_zones_of_a_question_count(tmp_path: Path) -> None:
     with archive.open(tmp_path / "x.qres") as found:
         assert found.read("2024-05-01T10:00", "2024-05-01T12:00")["x"].tolist() == [10, 11]
         assert found.read("2024-05-01T10:00Z", "2024-05-01T12:00+00:00")["x"].tolist() == [12, 13]
-
-
-def test_a_replaced_file_keeps_its_permissions(tmp_path: Path) -> None:
-    archive.write(tmp_path / "x.qres", {"x": [1, 2]})
-    os.chmod(tmp_path / "x.qres", 0o600)
-    archive.write(tmp_path / "x.qres", {"x": [1, 2, 3]})
-    assert (tmp_path / "x.qres").stat().st_mode & 0o777 == 0o600

@@ -24,15 +24,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from qres.codec import CodecError
 
 from qres_host.archive import arrays, writer
 from qres_host.archive.archive import Archive
 from qres_host.archive.compact import compress, decompress
 from qres_host.archive.loss import Limits, share_of_range
-from qres_host.archive.meta import Column
-from qres_host.archive.source import Source
+from qres_host.archive.meta import MODES, Column
+from qres_host.archive.source import LEVELS, Source
 
 Path_ = str | os.PathLike[str]
 Table = Mapping[str, Any]
@@ -65,7 +64,12 @@ def write(
     as text like `"1%"` of each column's range. `time` names the time column; by default it is the first whose name
     says so. Masked arrays keep their gaps. Raises ValueError for what is no such table or limit.
     """
-    source = arrays.table(_arrays(table), units or {}, time, level)
+    if mode not in MODES or (mode == "exact") != (str(limit) == "0"):
+        raise ValueError(f"mode {mode!r} with limit {limit}: exact takes none, bounded and silent need one")
+    unknown = [name for name in units or () if name not in table]
+    if unknown:
+        raise ValueError(f"a unit for {unknown[0]!r}, which is no column")
+    source = _source(table, units or {}, time, level)
     limits = limits_for(source, mode, str(limit))
     with writer.replacing(Path(path)) as file:
         writer.write_table(file, source, level, limits)
@@ -80,7 +84,7 @@ def append(path: Path_, table: Table, level: str = "best") -> None:
     """
     with open(path) as found:
         time = found.time.name if found.time else None
-    source = arrays.table(_arrays(table), {}, time, level)
+    source = _source(table, {}, time, level)
     writer.append_table(Path(path), source, level)
 
 
@@ -94,5 +98,9 @@ def limits_for(source: Source, mode: str, limit: str) -> Limits | None:
     return Limits(mode, [Fraction(limit)])
 
 
-def _arrays(table: Table) -> dict[str, npt.NDArray[Any]]:
-    return {name: np.asanyarray(values) for name, values in table.items()}
+def _source(table: Table, units: Mapping[str, str], time: str | None, level: str) -> Source:
+    if level not in LEVELS:
+        raise ValueError(f"no level {level!r}: {' or '.join(LEVELS)}")
+    if not all(isinstance(name, str) for name in table):
+        raise ValueError("a column's name is no text")
+    return arrays.table({name: np.asanyarray(values) for name, values in table.items()}, units, time, level)

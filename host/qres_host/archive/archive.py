@@ -96,6 +96,8 @@ class Archive:
 
     def pick(self, columns: Sequence[str] | None) -> list[int]:
         """Return the indices of columns by name, of all for None; ValueError for an unknown one."""
+        if isinstance(columns, str):
+            raise ValueError(f"columns are a list of names: [{columns!r}]")
         names = [column.name for column in self.columns]
         unknown = [name for name in columns or () if name not in names]
         if unknown:

@@ -13,6 +13,7 @@ Batch = tuple[list[Chunk], int]
 """The columns of one block, and its flags (OPEN_END)."""
 
 _ROWS = {"fast": 1 << 16, "best": 1 << 17}
+LEVELS = tuple(_ROWS)
 _DATES = ("time", "timestamp", "date", "datetime", "epoch", "ts", "t", "date time", "unix", "utc", "when")
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from qres_host.archive import block, general
 from qres_host.archive.block import Summary, moments, summarise
 from qres_host.archive.container import Appender, Container, begin
 from qres_host.archive.loss import Limits
 from qres_host.archive.loss import of as limits_of
-from qres_host.archive.meta import BYTES, CSV, Meta, unique_names
+from qres_host.archive.meta import BYTES, CSV, Meta, unique_names, unpack
 from qres_host.archive.source import Source
 
 EXPANSION_MAX = 64
@@ -25,6 +26,8 @@ _PIECE = {"fast": 1 << 22, "best": 1 << 24}  # bytes of a block of an input that
 _COPY = 1 << 20
 
 Opener = Callable[[], BinaryIO]
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 
 def write_table(file: BinaryIO, source: Source, level: str, limits: Limits | None = None) -> None:
@@ -93,7 +96,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             shutil.copymode(path, part)
         os.replace(part, path)
     except BaseException:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise
 
 
@@ -131,10 +135,18 @@ def append_bytes(path: Path, opener: Opener, level: str) -> int:
     return _append(path, add)
 
 
-def _append(path: Path, add: Callable[[Meta, Appender], None]) -> int:
-    from qres_host.archive.meta import unpack
+class _Unbuffered(io.FileIO):
+    """A file whose writes are whole. What a full disk refused waits in no buffer to be written after all."""
 
-    with open(path, "r+b") as file:
+    def write(self, data: Buffer) -> int:
+        left = memoryview(data)
+        while left:
+            left = left[super().write(left) :]
+        return len(memoryview(data))
+
+
+def _append(path: Path, add: Callable[[Meta, Appender], None]) -> int:
+    with _Unbuffered(path, "r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         found = Container(file)
         end, torn = found.end, found.size - found.end
@@ -146,7 +158,7 @@ def _append(path: Path, add: Callable[[Meta, Appender], None]) -> int:
             file.flush()
             os.fsync(file.fileno())
         except BaseException:
-            file.truncate(end)
+            os.ftruncate(file.fileno(), end)
             raise
     return torn
 
