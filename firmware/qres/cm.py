@@ -31,7 +31,9 @@ _LOWER = const(32)  # that it is at least the upper bound
 _RISING = const(35)  # of a change of at least 1
 _LOGIT = const(38)  # 5: inputs of the mixer
 _CONTEXT = const(43)  # 2: indexes into words
-WORK = const(45)
+_USUAL = const(45)  # bits of a usual change
+_LAST = const(46)  # and of the last one
+WORK = const(47)
 
 # `words`, array('H'): weights of the mixer (Q14, plus 32768), then contexts for all channels, by the usual size of
 # changes; for each channel contexts by the last changes.  A context is a probability (Q12) and a count (4 bits).
@@ -46,10 +48,10 @@ START = (  # of the mixer, Q6: what it comes to on sensors of many kinds
 
 # `tables`, array('H').
 _SQUASH = const(0)  # 129: 65536 / (1 + exp(-x)) for x of -8 to 8
-_LN = const(129)  # 128: 256 ln(i)
-_TEMPO = const(257)  # 16: 65536 * 2 / (2 n + 3)
-_POWER = const(273)  # 513: right shift that brings i << 7 below 128
-_TABLES = const(786)
+_TEMPO = const(129)  # 16: 65536 * 2 / (2 n + 3)
+_LN = const(145)  # 257: 256 ln(2 i + 1)
+_LN_16 = const(710)
+_TABLES = const(402)
 _SURE = const(65513)  # what _SQUASH gives at its ends
 _NONE = const(22)
 
@@ -74,15 +76,19 @@ def decide(i: int, x: int, y: int, bit: int, work: object, words: object, tables
     while i < _INPUTS:
         if i < 3:
             y = w[_MIDDLE + i]
-            x = w[_UPPER + i] - y + 1
-            y -= w[_LOWER + i] - 1
+            x = w[_UPPER + i] - y
+            y -= w[_LOWER + i]
         else:
-            x = (h[w[_CONTEXT - 3 + i]] >> 4) + 1
-            y = 4098 - x
-        power = t[_POWER + (x >> 7)]
-        x = t[_LN + (x >> power)]
-        down = t[_POWER + (y >> 7)]
-        x += (((power - down) * 45426) >> 8) - t[_LN + (y >> down)]
+            x = h[w[_CONTEXT - 3 + i]] & 65520
+            y = 65536 - x
+        if x > 4095:
+            x = t[_LN + (x >> 8)] + _LN_16
+        else:
+            x = t[_LN + (x >> 4)]
+        if y > 4095:
+            x -= t[_LN + (y >> 8)] + _LN_16
+        else:
+            x -= t[_LN + (y >> 4)]
         w[_LOGIT + i] = x
         dot += (h[weights + i] - 32768) * x
         i += 1
@@ -93,7 +99,8 @@ def decide(i: int, x: int, y: int, bit: int, work: object, words: object, tables
         x = 1
     y = x >> 5
     x &= 31
-    y = (t[y] * (32 - x) + t[y + 1] * x) >> 7
+    dot = t[y]
+    y = (dot + (((t[y + 1] - dot) * x) >> 5)) >> 2
     if y < 24:
         y = 24
     elif y > 16360:
@@ -133,25 +140,26 @@ def adapt(error: int, x: int, at: int, work: object, words: object, tables: obje
     at += 1
     x = h[at] + ((error * w[_LOGIT + 4] + half) >> rate)
     h[at] = 65535 if x > 65535 else 1 if x < 1 else x
-    i = 0
-    while i < 2:
-        at = w[_CONTEXT + i]
-        x = h[at]
-        count = x & 15
-        tempo = t[_TEMPO + count]
-        x >>= 4
-        if error > 0:
-            x += ((4095 - x) * tempo) >> 16
-        else:
-            x -= (x * tempo) >> 16
-        if x < 4:
-            x = 4
-        elif x > 4091:
-            x = 4091
-        if count < 12:
-            count += 1
-        h[at] = x << 4 | count
-        i += 1
+    at = w[_CONTEXT]
+    x = h[at]
+    count = x & 15
+    x >>= 4
+    if error > 0:
+        x += ((4095 - x) * t[_TEMPO + count]) >> 16
+    else:
+        x -= (x * t[_TEMPO + count]) >> 16
+    x = 4091 if x > 4091 else 4 if x < 4 else x
+    h[at] = x << 4 | (count + 1 if count < 12 else 12)
+    at = w[_CONTEXT + 1]
+    x = h[at]
+    count = x & 15
+    x >>= 4
+    if error > 0:
+        x += ((4095 - x) * t[_TEMPO + count]) >> 16
+    else:
+        x -= (x * t[_TEMPO + count]) >> 16
+    x = 4091 if x > 4091 else 4 if x < 4 else x
+    h[at] = x << 4 | (count + 1 if count < 12 else 12)
     return 0
 
 
@@ -210,23 +218,26 @@ def scale(mean: int, i: int, down: int, work: object, ints: object, means: int) 
         while mean > 511:
             mean >>= 1
             down += 1
-        inverse = 1454080 // mean  # 2 ln 2 times 256 and 4096, over the mean
-        w[_INVERSE + i] = inverse
-        mean = (8388607 + inverse) // inverse  # the first distance at which _SQUASH ends
+        w[_INVERSE + i] = 1454080 // mean  # 2 ln 2 times 256 and 4096, over the mean
+        mean *= 23  # a quarter of it is where _SQUASH ends, almost: at 8 times the scale
         if down < 0:
-            mean = (mean + (1 << -down) - 1) >> -down
+            mean >>= 2 - down
             w[_NEAR + i] = mean
-            w[_FLOOR + i] = 1 - mean
+            w[_FLOOR + i] = -mean
             w[_FAR + i] = 0
             w[_DOWN + i] = 12 + down
         else:
-            w[_NEAR + i] = mean << down
-            w[_FLOOR + i] = (1 - mean) << down
+            mean = mean >> 2 << down
+            w[_NEAR + i] = mean
+            w[_FLOOR + i] = -mean
             w[_FAR + i] = down
             w[_DOWN + i] = 12
         i += 1
     i = 0
     mean = n[means + 2] >> 9
+    while mean > 15:
+        mean >>= 4
+        i += 4
     while mean > 0:
         mean >>= 1
         i += 1
@@ -281,28 +292,47 @@ def symbol(
     if d0 < 0:
         d0 = -d0
     last = 0
+    while d0 > 15:
+        d0 >>= 4
+        last += 4
     while d0 > 0:
         d0 >>= 1
         last += 1
-    size = int(magnitude(work, words, tables, buf, own + 7, usual, last, change))
+    w[_USUAL] = usual
+    w[_LAST] = last
+    size = int(magnitude(0, 0, 0, own + 7, change, work, words, tables, buf))
     return -size if negative and size < ESCAPED else size
 
 
 @kernel
 def magnitude(
-    work: object, words: object, tables: object, buf: object, own: int, usual: int, last: int, size: int
+    x: int, y: int, at: int, own: int, size: int, work: object, words: object, tables: object, buf: object
 ) -> int:
-    """Code a size of at least 1: its class, relative to the `usual` and the `last` one, then its bits; or ESCAPED."""
+    """Code a size of at least 1: its class, relative to _USUAL and _LAST, then its bits; or ESCAPED."""
+    w = ptr32(work)
+    usual = w[_USUAL]
     first = usual - 3 if usual > 3 else 0  # few are far below the usual one: begin near it
     power = first
     end = _CLASSES
     while power < end:
         survival(0, 0, (32 << power) - 8, work, tables)
         x = power - usual
-        at = _INPUTS * (2 if x < 0 else 3 if x == 0 else 4)
-        x = MIXER + 7 + (-2 if x < -2 else 3 if x > 3 else x)
-        y = power - last
-        y = own + 2 + (-2 if y < -2 else 3 if y > 3 else y)
+        at = 3 * _INPUTS
+        if x < 0:
+            at = 2 * _INPUTS
+            if x < -2:
+                x = -2
+        elif x > 0:
+            at = 4 * _INPUTS
+            if x > 3:
+                x = 3
+        x += MIXER + 7
+        y = power - w[_LAST]
+        if y < -2:
+            y = -2
+        elif y > 3:
+            y = 3
+        y += own + 2
         if int(decide(at, x, y, 1 if size < (2 << power) else 0, work, words, tables, buf)) == 0:
             power += 1
         elif power == first and end == _CLASSES:
@@ -339,12 +369,11 @@ def make_tables() -> "array[int]":
         t[64 + i] = min((1 << 46) // ((1 << 30) + power), 65535)
         t[64 - i] = 65536 - (1 << 46) // ((1 << 30) + power) if i else 32768
         power = power * 947573834 >> 30
-    ln = 0
-    for i in range(1, 128):
+    t[_LN + 1] = 281
+    ln = 281 << 12
+    for i in range(2, 257):
+        ln += (1 << 20) // i + (1 << 20) // (12 * i**3)  # of 2 atanh(1 / 2 i), as a series
         t[_LN + i] = (ln + 2048) >> 12
-        ln += (2 << 20) // (2 * i + 1) + (2 << 20) // (3 * (2 * i + 1) ** 3)
-    for i in range(1, 513):
-        t[_POWER + i] = t[_POWER + (i >> 1)] + 1
     for i in range(16):
         t[_TEMPO + i] = 131072 // (2 * i + 3)
     return t

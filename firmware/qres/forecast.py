@@ -11,7 +11,7 @@ COUNT = const(0)  # values seen, at most order + 1
 SEEN = const(1)  # changes that the means hold, at most 255
 MEANS = const(2)  # mean |error| over the last 4 values, over the last 24; mean |change| over the last 16
 SLOW = const(3)
-LOSS = const(4)  # 4: mean |error| of no change (as above), of the own prediction, of the same change, of the same bend
+LOSS = const(4)  # 4: mean |error| of no change (as above), of the same change, of the same bend, of the own prediction
 NEWS = const(8)  # last error in scales, Q8, for the channels that follow
 _SHIFT = const(9)  # of the history: how far to shift so that each change fits 12 bits
 _NORM = const(10)  # sum of the squares of what that gives, and 1
@@ -26,7 +26,9 @@ CHANGE_MAX = const(0xFFFFFF)  # of what the kernels take
 
 
 @kernel
-def predict(weights: int, at: int, order: int, before: int, stride: int, ints: object, words: object) -> int:
+def predict(
+    x: int, i: int, weights: int, at: int, order: int, before: int, stride: int, ints: object, words: object
+) -> int:
     """Predict the next change of the channel ints[at..] with words[weights..] (signed, Q14): MU, which it returns.
 
     The weights are on `order` changes, then on the news of the `before` channels before, `stride` items apart.
@@ -50,7 +52,7 @@ def predict(weights: int, at: int, order: int, before: int, stride: int, ints: o
     total = 128
     norm = 1
     i = at + DELTAS
-    while order > 0:
+    while i < end:
         x = n[i] >> shift
         norm += x * x
         weight = h[weights]
@@ -59,7 +61,6 @@ def predict(weights: int, at: int, order: int, before: int, stride: int, ints: o
         total += (weight * x) >> 2
         weights += 1
         i += 1
-        order -= 1
     total >>= 8
     limit = _FAR >> shift
     if total > limit:
@@ -119,8 +120,10 @@ def blend(share: int, x: int, i: int, own: int, at: int, ints: object) -> int:
     total = 1
     moved = 0
     shift = n[at + _SHIFT]
-    last = n[at + DELTAS] << 4
-    other = 0
+    other = 0  # the simple predictions in turn, each a step from the one before it
+    step = n[at + DELTAS] << 4
+    bend = step - (n[at + DELTAS + 1] << 4)
+    back = own - step - bend
     end = i + 4
     while i < end:
         x = n[i] + 1
@@ -142,12 +145,9 @@ def blend(share: int, x: int, i: int, own: int, at: int, ints: object) -> int:
             elif x < -2097151:
                 x = -2097151
             moved += share * x
-        if i == at + LOSS + 1:
-            other = own
-        elif i == at + LOSS + 2:
-            other = last
-        else:
-            other = 2 * last - (n[at + DELTAS + 1] << 4)
+        other += step
+        step = bend
+        bend = back
     own += (moved // total) << shift
     if own > _FAR:
         own = _FAR
@@ -181,7 +181,7 @@ def learn(
         h[other] = weight & 65535
         other += 1
         before -= 1
-    measure(at, change, ints)
+    measure(0, 0, 0, at, change, ints)
     follow(weights, 0, 0, order, rate, at, change, ints, words)
     if n[at + COUNT] <= order:
         n[at + COUNT] += 1
@@ -189,7 +189,7 @@ def learn(
 
 
 @kernel
-def measure(at: int, change: int, ints: object) -> int:
+def measure(error: int, x: int, i: int, at: int, change: int, ints: object) -> int:
     """Take the errors of all predictions of a `change` into the running means.  Returns 0."""
     n = ptr32(ints)
     seen = n[at + SEEN]
@@ -199,22 +199,22 @@ def measure(at: int, change: int, ints: object) -> int:
     change <<= 4
     i = at + LOSS
     end = i + 4
-    bend = (n[at + DELTAS] - n[at + DELTAS + 1]) << 4
-    error = change
+    other = 0  # what they said in turn, each a step from the one before it
+    step = n[at + DELTAS] << 4
+    bend = step - (n[at + DELTAS + 1] << 4)
+    back = n[at + _OWN] - step - bend
     while i < end:
+        error = change - other
         if error < 0:
             error = -error
         if error > _ERROR_MAX:
             error = _ERROR_MAX
         x = n[i]
         n[i] = x + ((error << 5) - x) // most
+        other += step
+        step = bend
+        bend = back
         i += 1
-        if i == at + LOSS + 1:
-            error = change - n[at + _OWN]
-        elif i == at + LOSS + 2:
-            error = change - (n[at + DELTAS] << 4)
-        else:
-            error = change - (n[at + DELTAS] << 4) - bend
     error = change - n[at + MU]
     if error < 0:
         error = -error

@@ -80,9 +80,9 @@ class State:
         """Set what the statistics of the channel at `at` say, in 1/512 LSB."""
         n = self.ints
         n[at + MEANS] = fast
-        n[at + MEANS + 1] = n[at + LOSS + 1] = slow
+        n[at + MEANS + 1] = n[at + LOSS + 3] = slow
         n[at + LOSS] = step
-        n[at + LOSS + 2] = n[at + LOSS + 3] = min(step << 1, MEAN_MAX)
+        n[at + LOSS + 1] = n[at + LOSS + 2] = min(step << 1, MEAN_MAX)
 
     def value(self, c: int, coder: "Any", value: int) -> int:
         """Code the value of channel `c` (ignored by a coder that reads); the value, which the state has learned."""
@@ -99,7 +99,7 @@ class State:
         else:
             before = min(c, NEIGHBOURS)
             weights = self.shared + c * self.per
-            predict(weights, at, self.order, before, self.stride, n, self.words)
+            predict(0, 0, weights, at, self.order, before, self.stride, n, self.words)
             change = self._change(c, coder, value - self.last[c])
             value = self.last[c] + change
             self.residual = change - ((n[at + MU] + 8) >> 4)
@@ -127,7 +127,7 @@ class State:
         kept = [n[at + MEANS + i] for i in range(3)]
         for i in range(3):
             n[at + MEANS + i] = min(kept[i], MEAN_MAX >> self.gap) << self.gap
-        predict(self.shared + c * self.per, at, self.order, 0, self.stride, n, self.words)
+        predict(0, 0, self.shared + c * self.per, at, self.order, 0, self.stride, n, self.words)
         change: int = coder.change(self, c, value - self.last[c])
         for i in range(3):
             n[at + MEANS + i] = kept[i]
