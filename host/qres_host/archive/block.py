@@ -135,7 +135,7 @@ def encode(summary: Summary, chunks: Sequence[Chunk], level: str, time: int, los
     for first in range(0, len(matrix), wide):
         part = np.ascontiguousarray(np.stack(matrix[first : first + wide], axis=1))
         if loss is not None:
-            part = _lose(part, loss.mode, limits[first : first + wide], tight[first : first + wide])
+            part = _lose(part, loss.mode, limits[first : first + wide], tight[first : first + wide], level)
         out += string(blocks.encode(part, level))
     return bytes(out)
 
@@ -149,10 +149,10 @@ def _overflows(values: Array, limit: int, allowed: tuple[int, int]) -> bool:
     return int(values.min()) - limit < allowed[0] or int(values.max()) + limit > allowed[1]
 
 
-def _lose(matrix: Array, mode: str, limits: list[int], tight: list[bool]) -> Array:
+def _lose(matrix: Array, mode: str, limits: list[int], tight: list[bool], level: str) -> Array:
     """Return lanes changed within `limits`; those that are `tight` stay between their own least and greatest value."""
     bound = np.minimum(np.array(limits, dtype=object), (1 << 31) - 1).astype(np.int64)
-    lost: Array = lossy.bounded(matrix, bound) if mode == "bounded" else lossy.silent(matrix, bound)
+    lost: Array = lossy.bounded(matrix, bound) if mode == "bounded" else lossy.silent(matrix, bound, level)
     # Moving a value towards its column's range brings it nearer to the true one, so the limit still holds.
     return np.where(tight, np.clip(lost, matrix.min(axis=0), matrix.max(axis=0)), lost).astype(np.int32)
 

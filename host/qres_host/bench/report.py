@@ -28,8 +28,10 @@ NOTES = {
         "Bits a sample of the coder that takes fewest: code alone (first values included) / whole radio frames "
         "with all headers. Every packet fits one frame of 250 bytes and is read back alone. Swarm: the model is "
         "the median of what other boards of the kind learned in the first 30 % of the recording, where there are "
-        "others, else what the board learned itself in that time; packets are of what follows. Stateless: the best "
-        "peer of each stream among LEC, Rice codes, deflate, brotli, pcodec."
+        "others, else what the board learned itself in that time; packets are of what follows. Checkpoint: the state "
+        "after the packet before the last one, as if every packet were acknowledged once the next one has gone; the "
+        "first packets start from the model. Stateless: the best peer of each stream among LEC, Rice codes, "
+        "deflate, brotli, pcodec."
     ),
     "bounded": (
         "Bits a sample where each value may be off by that share of its column's range, in whole steps and at "
