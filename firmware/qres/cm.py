@@ -7,7 +7,7 @@ scales in 1/512 LSB, logits in 1/256.
 
 What costs time on the chip shapes the text: machine code keeps the first three parameters in registers, so `x`, `y` and
 `i` come first even where a kernel only uses them as locals; constant indexes cost half of others, so some loops are
-unrolled; a call costs as much as 20 lines.
+unrolled; a power of two takes one instruction less than the number below it; a call costs as much as 20 lines.
 """
 
 from array import array
@@ -31,9 +31,7 @@ _LOWER = const(32)  # that it is at least the upper bound
 _RISING = const(35)  # of a change of at least 1
 _LOGIT = const(38)  # 5: inputs of the mixer
 _CONTEXT = const(43)  # 2: indexes into words
-_USUAL = const(45)  # bits of a usual change
-_LAST = const(46)  # and of the last one
-WORK = const(47)
+WORK = const(45)
 
 # `words`, array('H'): weights of the mixer (Q14, plus 32768), then contexts for all channels, by the usual size of
 # changes; for each channel contexts by the last changes.  A context is a probability (Q12) and a count (4 bits).
@@ -60,86 +58,88 @@ ESCAPED = const(0x1000000)
 
 
 @kernel
-def decide(i: int, x: int, y: int, bit: int, work: object, words: object, tables: object, buf: object) -> int:
+def decide(x: int, y: int, at: int, bit: int, work: object, words: object, tables: object, buf: object) -> int:
     """Code one decision and learn from it: is the size below the bound that _MIDDLE stands for?  The bit.
 
-    words[i..]: weights of the mixer, words[x] and words[y]: contexts.  What is still possible shrinks by the answer.
+    words[at..]: weights of the mixer, words[x] and words[y]: contexts.
     """
     w = ptr32(work)
     h = ptr16(words)
     t = ptr16(tables)
-    weights = i
+    first = x
+    second = y
     w[_CONTEXT] = x
     w[_CONTEXT + 1] = y
-    dot = 0
-    i = 0
-    while i < _INPUTS:
-        if i < 3:
-            y = w[_MIDDLE + i]
-            x = w[_UPPER + i] - y
-            y -= w[_LOWER + i]
-        else:
-            x = h[w[_CONTEXT - 3 + i]] & 65520
-            y = 65536 - x
-        if x > 4095:
-            x = t[_LN + (x >> 8)] + _LN_16
-        else:
-            x = t[_LN + (x >> 4)]
-        if y > 4095:
-            x -= t[_LN + (y >> 8)] + _LN_16
-        else:
-            x -= t[_LN + (y >> 4)]
-        w[_LOGIT + i] = x
-        dot += (h[weights + i] - 32768) * x
-        i += 1
+    y = w[_MIDDLE]
+    x = w[_UPPER] - y
+    y -= w[_LOWER]
+    x = t[_LN + (x >> 8)] + _LN_16 if x >= 4096 else t[_LN + (x >> 4)]
+    x -= t[_LN + (y >> 8)] + _LN_16 if y >= 4096 else t[_LN + (y >> 4)]
+    w[_LOGIT] = x
+    dot = (h[at] - 32768) * x
+    y = w[_MIDDLE + 1]
+    x = w[_UPPER + 1] - y
+    y -= w[_LOWER + 1]
+    x = t[_LN + (x >> 8)] + _LN_16 if x >= 4096 else t[_LN + (x >> 4)]
+    x -= t[_LN + (y >> 8)] + _LN_16 if y >= 4096 else t[_LN + (y >> 4)]
+    w[_LOGIT + 1] = x
+    dot += (h[at + 1] - 32768) * x
+    y = w[_MIDDLE + 2]
+    x = w[_UPPER + 2] - y
+    y -= w[_LOWER + 2]
+    x = t[_LN + (x >> 8)] + _LN_16 if x >= 4096 else t[_LN + (x >> 4)]
+    x -= t[_LN + (y >> 8)] + _LN_16 if y >= 4096 else t[_LN + (y >> 4)]
+    w[_LOGIT + 2] = x
+    dot += (h[at + 2] - 32768) * x
+    x = h[first] & 65520
+    y = 65536 - x
+    x = t[_LN + (x >> 8)] + _LN_16 if x >= 4096 else t[_LN + (x >> 4)]
+    x -= t[_LN + (y >> 8)] + _LN_16 if y >= 4096 else t[_LN + (y >> 4)]
+    w[_LOGIT + 3] = x
+    dot += (h[at + 3] - 32768) * x
+    x = h[second] & 65520
+    y = 65536 - x
+    x = t[_LN + (x >> 8)] + _LN_16 if x >= 4096 else t[_LN + (x >> 4)]
+    x -= t[_LN + (y >> 8)] + _LN_16 if y >= 4096 else t[_LN + (y >> 4)]
+    w[_LOGIT + 4] = x
+    dot += (h[at + 4] - 32768) * x
     x = (dot >> 14) + 2048
-    if x > 4095:
-        x = 4095
-    elif x < 1:
-        x = 1
+    x = 4095 if x > 4095 else 1 if x < 1 else x
     y = x >> 5
     x &= 31
     dot = t[y]
     y = (dot + (((t[y + 1] - dot) * x) >> 5)) >> 2
-    if y < 24:
-        y = 24
-    elif y > 16360:
-        y = 16360
-    bit = int(code(work, buf, bit, y))
-    adapt(((bit << 14) - y) >> 2, 0, weights, work, words, tables)
-    if bit:
-        w[_LOWER] = w[_MIDDLE]
-        w[_LOWER + 1] = w[_MIDDLE + 1]
-        w[_LOWER + 2] = w[_MIDDLE + 2]
-    else:
-        w[_UPPER] = w[_MIDDLE]
-        w[_UPPER + 1] = w[_MIDDLE + 1]
-        w[_UPPER + 2] = w[_MIDDLE + 2]
+    y = 16360 if y > 16360 else 24 if y < 24 else y
+    bit = int(code(bit, y, work, buf))
+    adapt(((bit << 14) - y) >> 2, 0, at, work, words, tables)
     return bit
 
 
 @kernel
 def adapt(error: int, x: int, at: int, work: object, words: object, tables: object) -> int:
-    """Learn from a decision by the mixer words[at..]: `error` is the outcome less its probability, Q12.  Returns 0."""
+    """Learn from a decision by the mixer words[at..]: `error` is the outcome less its probability, Q12.  Returns 0.
+
+    What is still possible shrinks by the outcome.
+    """
     w = ptr32(work)
     h = ptr16(words)
     t = ptr16(tables)
     rate = w[RATE]
     half = 1 << (rate - 1)
     x = h[at] + ((error * w[_LOGIT] + half) >> rate)
-    h[at] = 65535 if x > 65535 else 1 if x < 1 else x
+    h[at] = 65535 if x >= 65536 else 1 if x < 1 else x
     at += 1
     x = h[at] + ((error * w[_LOGIT + 1] + half) >> rate)
-    h[at] = 65535 if x > 65535 else 1 if x < 1 else x
+    h[at] = 65535 if x >= 65536 else 1 if x < 1 else x
     at += 1
     x = h[at] + ((error * w[_LOGIT + 2] + half) >> rate)
-    h[at] = 65535 if x > 65535 else 1 if x < 1 else x
+    h[at] = 65535 if x >= 65536 else 1 if x < 1 else x
     at += 1
     x = h[at] + ((error * w[_LOGIT + 3] + half) >> rate)
-    h[at] = 65535 if x > 65535 else 1 if x < 1 else x
+    h[at] = 65535 if x >= 65536 else 1 if x < 1 else x
     at += 1
     x = h[at] + ((error * w[_LOGIT + 4] + half) >> rate)
-    h[at] = 65535 if x > 65535 else 1 if x < 1 else x
+    h[at] = 65535 if x >= 65536 else 1 if x < 1 else x
     at = w[_CONTEXT]
     x = h[at]
     count = x & 15
@@ -160,14 +160,19 @@ def adapt(error: int, x: int, at: int, work: object, words: object, tables: obje
         x -= (x * t[_TEMPO + count]) >> 16
     x = 4091 if x > 4091 else 4 if x < 4 else x
     h[at] = x << 4 | (count + 1 if count < 12 else 12)
+    at = _LOWER if error > 0 else _UPPER
+    w[at] = w[_MIDDLE]
+    w[at + 1] = w[_MIDDLE + 1]
+    w[at + 2] = w[_MIDDLE + 2]
     return 0
 
 
 @kernel
-def survival(x: int, y: int, bound: int, work: object, tables: object) -> int:
-    """For each distribution the probability of a change of at least `bound` (1/16 LSB), into _MIDDLE.  Returns 0."""
+def survival(x: int, y: int, work: object, tables: object) -> int:
+    """For each distribution the probability of a change of at least `x` (1/16 LSB), into _MIDDLE.  Returns 0."""
     w = ptr32(work)
     t = ptr16(tables)
+    bound = x
     x = w[_CENTRE] - bound
     if x >= w[_NEAR]:
         y = _SURE
@@ -256,13 +261,13 @@ def symbol(
     w[_CENTRE] = -w[MU]
     w[_CENTRE + 1] = -w[MU]
     w[_CENTRE + 2] = 0
-    survival(0, 0, 8, work, tables)
+    survival(8, 0, work, tables)
     w[_UPPER] = w[_MIDDLE]
     w[_UPPER + 1] = w[_MIDDLE + 1]
     w[_UPPER + 2] = w[_MIDDLE + 2]
     w[_CENTRE] = w[MU]
     w[_CENTRE + 1] = w[MU]
-    survival(0, 0, 8, work, tables)
+    survival(8, 0, work, tables)
     j = 0
     while j < 3:
         rising = w[_MIDDLE + j]
@@ -272,13 +277,13 @@ def symbol(
         w[_LOWER + j] = 0
         j += 1
     at = own + (1 if d0 == 0 else 0) + (2 if d1 == 0 else 0)
-    if int(decide(0, MIXER + (usual if usual < 3 else 3), at, 1 if change == 0 else 0, work, words, tables, buf)):
+    if int(decide(MIXER + (usual if usual < 3 else 3), at, 0, 1 if change == 0 else 0, work, words, tables, buf)):
         return 0
     w[_MIDDLE] = w[_RISING]
     w[_MIDDLE + 1] = w[_RISING + 1]
     w[_MIDDLE + 2] = w[_RISING + 2]
     at = own + 4 + (0 if d0 == 0 else 1 if d0 > 0 else 2)
-    negative = int(decide(_INPUTS, MIXER + 4, at, 1 if change < 0 else 0, work, words, tables, buf))
+    negative = int(decide(MIXER + 4, at, _INPUTS, 1 if change < 0 else 0, work, words, tables, buf))
     if negative:
         w[_CENTRE] = -w[MU]
         w[_CENTRE + 1] = -w[MU]
@@ -298,24 +303,24 @@ def symbol(
     while d0 > 0:
         d0 >>= 1
         last += 1
-    w[_USUAL] = usual
-    w[_LAST] = last
-    size = int(magnitude(0, 0, 0, own + 7, change, work, words, tables, buf))
+    size = int(magnitude(usual, last, own + 7, change, work, words, tables, buf))
     return -size if negative and size < ESCAPED else size
 
 
 @kernel
-def magnitude(
-    x: int, y: int, at: int, own: int, size: int, work: object, words: object, tables: object, buf: object
-) -> int:
-    """Code a size of at least 1: its class, relative to _USUAL and _LAST, then its bits; or ESCAPED."""
-    w = ptr32(work)
-    usual = w[_USUAL]
+def magnitude(x: int, y: int, at: int, size: int, work: object, words: object, tables: object, buf: object) -> int:
+    """Code a size of at least 1, by contexts words[at..]: its class, then its bits; or ESCAPED.
+
+    The class counts from that of a usual change, `x`, and that of the last one, `y`.
+    """
+    usual = x
+    last = y
+    own = at
     first = usual - 3 if usual > 3 else 0  # few are far below the usual one: begin near it
     power = first
     end = _CLASSES
     while power < end:
-        survival(0, 0, (32 << power) - 8, work, tables)
+        survival((32 << power) - 8, 0, work, tables)
         x = power - usual
         at = 3 * _INPUTS
         if x < 0:
@@ -327,13 +332,13 @@ def magnitude(
             if x > 3:
                 x = 3
         x += MIXER + 7
-        y = power - w[_LAST]
+        y = power - last
         if y < -2:
             y = -2
         elif y > 3:
             y = 3
         y += own + 2
-        if int(decide(at, x, y, 1 if size < (2 << power) else 0, work, words, tables, buf)) == 0:
+        if int(decide(x, y, at, 1 if size < (2 << power) else 0, work, words, tables, buf)) == 0:
             power += 1
         elif power == first and end == _CLASSES:
             end = first
@@ -350,13 +355,13 @@ def magnitude(
         place -= 1
         bit = 1 - ((size >> place) & 1)
         if place < power - 3 and (place > 0 or power > 6):
-            bit = int(code(work, buf, bit, 8192))
+            bit = int(code(bit, 8192, work, buf))
         else:
-            survival(0, 0, ((value * 2 + 1) << (place + 4)) - 8, work, tables)
+            survival(((value * 2 + 1) << (place + 4)) - 8, 0, work, tables)
             at = _INPUTS * (6 if place == 0 else 5)
             x = MIXER + (10 + row if place == power - 1 else 15)
             y = own + (5 + row if place == 0 else 10)
-            bit = int(decide(at, x, y, bit, work, words, tables, buf))
+            bit = int(decide(x, y, at, bit, work, words, tables, buf))
         value = value << 1 | (1 - bit)
     return value
 

@@ -68,13 +68,13 @@ class Mixed:
     def step(self, gone: int, channels: int) -> int:
         """Code which channels give no value in this step, as bits; the same."""
         expected = _EVEN if self.gone else _RARE
-        if not code(self.work, self.buf, 1 if gone else 0, expected):
+        if not code(1 if gone else 0, expected, self.work, self.buf):
             gone = 0
         else:
             read = 0
             for c in range(channels):
                 p = 12288 if self.gone >> c & 1 else 4096
-                read |= code(self.work, self.buf, gone >> c & 1, p) << c
+                read |= code(gone >> c & 1, p, self.work, self.buf) << c
             gone = read
         self.gone = gone
         return gone
@@ -84,13 +84,13 @@ class Mixed:
 
     def silent(self, run: int, yes: int) -> int:
         """Code whether a value is just the predicted one, as the last `run` were; the same."""
-        return code(self.work, self.buf, yes, 16384 - 16384 // (min(run, 254) + 2))
+        return code(yes, 16384 - 16384 // (min(run, 254) + 2), self.work, self.buf)
 
     def first(self, near: int, value: int) -> int:
         """Code a channel's first value: its difference from `near` where that is shorter; the value."""
         work, buf = self.work, self.buf
         plain, close = zigzag(value), zigzag(value - near)
-        by = code(work, buf, 1 if close < plain else 0, _EVEN) if near else 0
+        by = code(1 if close < plain else 0, _EVEN, work, buf) if near else 0
         z = close if by else plain
         n = code_bits(work, buf, bit_length(z), 6)
         value = self._wide(z, n)

@@ -19,21 +19,21 @@ _SIZE = const(6)  # items of `work` that the coder takes
 
 
 @kernel
-def code(work: object, buf: object, bit: int, p: int) -> int:
+def code(bit: int, p: int, work: object, buf: object) -> int:
     """Code one decision that is 1 with probability p / 16384 (1 to 16383); the bit, which is read when decoding."""
     w = ptr32(work)
     b = ptr8(buf)
     size = w[_RANGE]
-    bound = ((size >> 10) * p) >> 4
+    p = ((size >> 10) * p) >> 4  # from here on the part of the range that means 1
     if w[_DECODING]:
-        bit = 1 if w[_CODE] < bound else 0
+        bit = 1 if w[_CODE] < p else 0
     if bit:
-        size = bound
+        size = p
     else:
-        size -= bound
-        w[_LOW] += bound
+        size -= p
+        w[_LOW] += p
         if w[_DECODING]:
-            w[_CODE] -= bound
+            w[_CODE] -= p
             w[_LOW] &= 0xFFFFFF
         elif w[_LOW] > 0xFFFFFF:
             w[_LOW] &= 0xFFFFFF
@@ -62,7 +62,7 @@ def code_bits(work: object, buf: object, value: int, count: int) -> int:
     result = 0
     while count > 0:
         count -= 1
-        result = result << 1 | int(code(work, buf, (value >> count) & 1, 8192))
+        result = result << 1 | int(code((value >> count) & 1, 8192, work, buf))
     return result
 
 
