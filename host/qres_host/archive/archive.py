@@ -111,7 +111,7 @@ class Archive:
         if self.meta.origin == BYTES:
             raise ValueError("the archive holds bytes, not a table")
         if self.meta.time < 0 and (start is not None or end is not None):
-            raise ValueError("the archive has no time column")
+            raise ValueError("the archive has no time column, none is named like one")
         first, stop, _ = (rows or slice(None)).indices(self.rows)
         at = 0
         for entry in self.container.entries:

@@ -15,6 +15,7 @@ Batch = tuple[list[Chunk], int]
 _ROWS = {"fast": 1 << 16, "best": 1 << 17}
 LEVELS = tuple(_ROWS)
 _DATES = ("time", "timestamp", "date", "datetime", "epoch", "ts", "t", "date time", "unix", "utc", "when")
+_PREFIXES = ("time", "timestamp", "date", "datetime", "epoch")  # before an underscore; `t_in` may well be a temperature
 
 
 class Source(NamedTuple):
@@ -31,7 +32,7 @@ def block_rows(columns: int, level: str) -> int:
 
 
 def is_time_name(name: str) -> bool:
-    """Return whether a column of that name is about time: `time`, `Timestamp`, `time (s)`, `epoch_ms`."""
+    """Return whether a column of that name is about time: `time`, `Timestamp`, `time (s)`, `epoch_ms`, `time_hour`."""
     plain = name.strip().strip('"').lower()
     head = plain.replace("[", "(").partition("(")[0].strip()
-    return head in _DATES or head.rpartition("_")[0] in _DATES
+    return head in _DATES or head.rpartition("_")[0] in _DATES or head.partition("_")[0] in _PREFIXES
