@@ -63,7 +63,8 @@ def source(opener: Callable[[], BinaryIO], size: int, level: str) -> Source:
         names[-1] += "" if layout.flags & HEADLESS else "\r"
         layout = Layout(layout.delimiter, layout.flags & ~CRLF)
     columns = [Column(name) for name in names]
-    time = 0 if is_time_name(names[0]) or (first and templates(first[0])) else -1
+    named = [i for i, name in enumerate(names) if is_time_name(name)]
+    time = 0 if first and templates(first[0]) else min(named, default=-1)
     meta = Meta(CSV, columns, time, details=layout.pack())
     rows = block_rows(len(columns), level)
 
