@@ -148,6 +148,7 @@ def blend(share: int, x: int, i: int, own: int, at: int, ints: object) -> int:
         other += step
         step = bend
         bend = back
+        back = 0
     own += (moved // total) << shift
     if own > _FAR:
         own = _FAR
@@ -214,6 +215,7 @@ def measure(error: int, x: int, i: int, at: int, change: int, ints: object) -> i
         other += step
         step = bend
         bend = back
+        back = 0
         i += 1
     error = change - n[at + MU]
     if error < 0:
