@@ -9,7 +9,7 @@ from qres.fixed import MAX32, MIN32
 if False:
     from typing import Any
 
-VERSION = const(1)
+VERSION = const(2)
 RTC_BYTES = const(2048)  # what the chip keeps through deep sleep
 
 

@@ -72,7 +72,7 @@ def test_other_shapes_and_hostile_bodies_raise_snapshot_error():
     raises(SnapshotError, Reader(blob_of(small)).fields, Other())
     source = xorshift(9)
     for size in range(120):
-        body = b"QS\x01" + noise(source, size)
+        body = b"QS\x02" + noise(source, size)
         data = Reader(body + crc32(body).to_bytes(4, "little"))
         try:
             data.fields(Thing())
