@@ -1,8 +1,8 @@
 """This project's packets: every coder, from nothing, from a model that the swarm learned, and from a checkpoint.
 
 The model of a board is the median of what the other boards of its kind learned in earlier time; a board without such
-others starts from what it learned itself in earlier time.  A checkpoint is the state after the last packet but
-`BEHIND`; until the first one is acknowledged a board starts from the model.
+others starts from what it learned itself in earlier time.  A checkpoint is the state after the last packet: boards code
+anew what they have begun when its acknowledgement comes.  The first packet starts from the model.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from qres_host.bench.packets import Board, Packer, Sent
 from qres_host.packets import STARTS, decode_stream, encode_stream, learn
 
 COLD, SWARM, CHECKPOINT = STARTS
-BEHIND = 1  # packets on their way while one is acknowledged
 _NAME_BYTES = 4  # of a model or a checkpoint
 _PERIOD_BYTES = 2
 
@@ -43,7 +42,7 @@ def _packer(coder: str, state: str) -> Packer:
     def pack(board: Board) -> Iterator[Sent]:
         x: Ints = board.x
         model = None if state == COLD else swarm_model(board)
-        packets = encode_stream(x, coder, state, model, BEHIND)
+        packets = encode_stream(x, coder, state, model)
         if not (decode_stream(packets, model) == x).all():
             raise ValueError("what was decoded differs from the input")
         for packet in packets:

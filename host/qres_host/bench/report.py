@@ -29,8 +29,8 @@ NOTES = {
         "with all headers. Every packet fits one frame of 250 bytes and is read back alone. Swarm: the model is "
         "the median of what other boards of the kind learned in the first 30 % of the recording, where there are "
         "others, else what the board learned itself in that time; packets are of what follows. Checkpoint: the state "
-        "after the packet before the last one, as if every packet were acknowledged once the next one has gone; the "
-        "first packets start from the model. Stateless: the best peer of each stream among LEC, Rice codes, "
+        "after the last packet, as on a link without losses: a board codes anew what it has begun when the "
+        "acknowledgement comes; the first packet starts from the model. Stateless: the best peer of each stream among LEC, Rice codes, "
         "deflate, brotli, pcodec."
     ),
     "bounded": (
