@@ -30,8 +30,8 @@ NOTES = {
         "the median of what other boards of the kind learned in the first 30 % of the recording, where there are "
         "others, else what the board learned itself in that time; packets are of what follows. Checkpoint: the state "
         "after the last packet, as on a link without losses: a board codes anew what it has begun when the "
-        "acknowledgement comes; the first packet starts from the model. Stateless: the best peer of each stream among LEC, Rice codes, "
-        "deflate, brotli, pcodec."
+        "acknowledgement comes; the first packet starts from the model. Stateless: the best peer of each stream "
+        "among LEC, Rice codes, deflate, brotli, pcodec."
     ),
     "bounded": (
         "Bits a sample where each value may be off by that share of its column's range, in whole steps and at "
