@@ -33,6 +33,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
 }
 
+UNTIL_CTRL_C = ("demo", "monitor", "serve", "virtual")  # commands that Ctrl-C is meant to end
+
 EXAMPLE = """\b
 Examples:
   qres virtual start --boards 4    boards without hardware, one port each
@@ -89,7 +91,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _complain(error.format_message())
         return FAILURE
     except (KeyboardInterrupt, click.Abort):
-        return INTERRUPTED  # commands that Ctrl-C is meant to end catch it themselves
+        named = sys.argv[1:] if arguments is None else arguments
+        return OK if named and named[0] in UNTIL_CTRL_C else INTERRUPTED
     except BrokenPipeError:
         # The reader of our output (head, less) went away: that is its right. Keep the interpreter's
         # own flush at exit from complaining about the closed pipe.
