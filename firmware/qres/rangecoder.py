@@ -15,7 +15,6 @@ AT = const(2)  # bytes written or read
 _CODE = const(3)  # decoder: what was read, less low
 _END = const(4)  # decoder: bytes there are
 _DECODING = const(5)
-_SIZE = const(6)  # items of `work` that the coder takes
 
 
 @kernel
