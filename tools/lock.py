@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SETS = (
     # extras, file, with the run-time dependencies
-    (("dev", "fast", "bench"), "requirements.txt", True),
+    (("dev", "fast", "plot", "bench"), "requirements.txt", True),
     (("node",), "requirements-node.txt", False),
     (("stubs",), "requirements-stubs.txt", False),
 )
