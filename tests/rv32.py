@@ -1,7 +1,7 @@
 """Runs kernels as the chip would: the RV32IMC machine code that the viper compiler emits, in an emulated processor.
 
     push = rv32.load("kernels")["push"]
-    push(array("i", [1, 2]), 2, 7)       # buffers are changed in place
+    push(array("i", [1, 2]), 0, 2, 7)       # buffers are changed in place
     push.instructions, push.helpers      # of that call; what the runtime's helpers take is not in the instructions
 
 No MicroPython runs: the few structures that the code reads are laid out by hand, and each entry of its table of

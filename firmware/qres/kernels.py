@@ -12,11 +12,11 @@ ORDER_MAX = const(16)  # lags; sums below are sized for it
 
 
 @kernel
-def shift_for(deltas: object, count: int) -> int:
-    """How far to shift deltas[0..count-1] right so that each fits 12 bits and a sign."""
+def shift_for(deltas: object, first: int, count: int) -> int:
+    """How far to shift the `count` values of deltas[first..] right so that each fits 12 bits and a sign."""
     d = ptr32(deltas)
     top = 0
-    for i in range(count):
+    for i in range(first, first + count):
         size = d[i]
         if size < 0:
             size = -size
@@ -30,14 +30,14 @@ def shift_for(deltas: object, count: int) -> int:
 
 
 @kernel
-def nlms_predict(weights: object, at: int, deltas: object, count: int) -> int:
-    """Predicted next delta from deltas[0..count-1], newest first, under weights[at..]; within +-DELTA_MAX."""
+def nlms_predict(weights: object, at: int, deltas: object, first: int, count: int) -> int:
+    """Predicted next delta from `count` of deltas[first..], newest first, under weights[at..]; within +-DELTA_MAX."""
     w = ptr32(weights)
     d = ptr32(deltas)
-    shift = int(shift_for(deltas, count))
+    shift = int(shift_for(deltas, first, count))
     total = 0
     for i in range(count):
-        total += (w[at + i] * (d[i] >> shift)) >> 4  # 2^17 * 2^12 >> 4, 16 times: 2^29
+        total += (w[at + i] * (d[first + i] >> shift)) >> 4  # 2^17 * 2^12 >> 4, 16 times: 2^29
     total = (total + 2048) >> 12
     limit = DELTA_MAX >> shift
     if total > limit:
@@ -48,25 +48,25 @@ def nlms_predict(weights: object, at: int, deltas: object, count: int) -> int:
 
 
 @kernel
-def nlms_update(weights: object, deltas: object, count: int, error: int, rate: int) -> int:
+def nlms_update(weights: object, deltas: object, first: int, count: int, error: int, rate: int) -> int:
     """Normalised LMS: weights += rate * error * delta / |deltas|^2; rate Q10 (0 to 512), error within +-DELTA_MAX.
 
-    Returns 0.
+    Both begin at index `first`.  Returns 0.
     """
     w = ptr32(weights)
     d = ptr32(deltas)
-    shift = int(shift_for(deltas, count))
+    shift = int(shift_for(deltas, first, count))
     error >>= shift
     if error > 8191:
         error = 8191
     elif error < -8191:
         error = -8191
     norm = 1
-    for i in range(count):
+    for i in range(first, first + count):
         part = d[i] >> shift
         norm += part * part
     gain = (error << 14) // norm
-    for i in range(count):
+    for i in range(first, first + count):
         moved = w[i] + ((((gain * (d[i] >> shift)) >> 7) * rate + 1) >> 1)
         if moved > WEIGHT_MAX:
             moved = WEIGHT_MAX
@@ -77,12 +77,12 @@ def nlms_update(weights: object, deltas: object, count: int, error: int, rate: i
 
 
 @kernel
-def push(deltas: object, count: int, delta: int) -> int:
-    """Shift deltas[0..count-1] by one and put `delta` first; returns 0."""
+def push(deltas: object, first: int, count: int, delta: int) -> int:
+    """Shift the `count` values of deltas[first..] by one and put `delta` first; returns 0."""
     d = ptr32(deltas)
-    i = count - 1
-    while i > 0:
+    i = first + count - 1
+    while i > first:
         d[i] = d[i - 1]
         i -= 1
-    d[0] = delta
+    d[first] = delta
     return 0

@@ -4,7 +4,7 @@ from qres.compat import const, sha256
 from qres.detect import Detector
 from qres.encoder import CODERS, Encoder
 from qres.fixed import log2_q12
-from qres.kernels import WEIGHT_MAX, nlms_predict
+from qres.kernels import WEIGHT_MAX
 from qres.model import Model, unpack
 from qres.packet import PAYLOAD_MAX
 from qres.predict import make
@@ -26,31 +26,30 @@ def _among(name: bytes, names: bytes) -> bool:
 
 
 class Learned:
-    """One channel's epoch: coding cost of the local predictor, of the swarm's model and of persistence."""
+    """An epoch of all channels: coding cost of the local linear layer, of the swarm's model and of persistence."""
 
-    STATE = "u:n u:total v:costs"
+    STATE = "v:n v:total v:costs"
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int) -> None:
         """Nothing measured."""
-        self.n = 0
-        self.total = 0  # sum of |residual| of the local predictor
-        self.costs = [0, 0, 0]  # sums of log2(1 + |residual|), Q12: local, swarm, persistence
+        self.n = [0] * channels
+        self.total = [0] * channels  # sums of |residual| of the local layer
+        self.costs = [0] * (3 * channels)  # sums of log2(1 + |residual|), Q12: local, swarm, persistence
 
-    def push(self, local: int, swarm: int, persistence: int) -> None:
-        """Take the three residuals of one sample."""
-        self.n += 1
-        self.total += abs(local)
-        self.costs[0] += log2_q12(1 + abs(local))
-        self.costs[1] += log2_q12(1 + abs(swarm))
-        self.costs[2] += log2_q12(1 + abs(persistence))
+    def push(self, channel: int, local: int, swarm: int, persistence: int) -> None:
+        """Take the three residuals of one sample of a channel."""
+        self.n[channel] += 1
+        self.total[channel] += abs(local)
+        at = 3 * channel
+        for residual in (local, swarm, persistence):
+            self.costs[at] += log2_q12(1 + abs(residual))
+            at += 1
 
 
 class Sensing:
     """All channels of one node."""
 
-    STATE = (
-        "u:node u:asked l:predictors l:detectors l:learned b:window u:packets u:samples u:spikes u:missing u:entropy"
-    )
+    STATE = "u:node u:asked o:predictor l:detectors o:learned b:window u:packets u:samples u:spikes u:missing u:entropy"
 
     def __init__(self, cfg: "dict[str, Any]") -> None:
         """`cfg` as config.load returns it."""
@@ -60,7 +59,8 @@ class Sensing:
         self.period_ms: int = cfg["period_ms"]
         self.coder = CODERS.index(cfg["coder"])
         seed = cfg["profile"] == "seed"
-        self.predictors: list[Linear] = [make(cfg["predictor"], self.order, self.rates[0]) for _ in specs]
+        self.predictor = make(cfg["predictor"], len(specs), self.order, self.rates[0])
+        self.linear: Linear = self.predictor.linear  # the layer of it that the swarm shares
         self.detectors = [Detector(cfg["sigma"], (c["range"] or 1 << 16) if seed else 0) for c in specs]
         self.model = Model(len(specs), self.order)
         self.prior: Model | None = None  # what packets start from: only what the gateway is known to hold ...
@@ -71,7 +71,7 @@ class Sensing:
         self.node = 0  # number of the node, for the names of checkpoints
         modes = [(c["eps"], c["silent"]) for c in specs]
         self.modes = modes if [m for m in modes if m != (0, 0)] else None
-        self.learned = [Learned() for _ in specs]
+        self.learned = Learned(len(specs))
         self.window = bytes(32)  # hash chain over the epoch's samples
         self.encoder = self._packet(None)
         self.packets = 0
@@ -81,7 +81,7 @@ class Sensing:
         self.entropy = 0
 
     def _packet(self, base: "Model | Checkpoint | None") -> Encoder:
-        return Encoder(len(self.predictors), self.coder, PAYLOAD_MAX, base, self.modes)
+        return Encoder(len(self.detectors), self.coder, PAYLOAD_MAX, base, self.modes)
 
     def take(self, index: int, values: "tuple[int | None, ...]", regime: int) -> "tuple[int, bytes | None]":
         """Take the step number `index` (sample time / period): (highest entropy of a channel, packet that became full).
@@ -93,21 +93,20 @@ class Sensing:
             full = self.flush(regime)
             self.encoder.add(index, values)
         self.entropy = 0
+        linear = self.linear
+        ahead, own = self.predictor.predict(), linear.predict()
         for c in range(len(values)):
             v = values[c]
             if v is None:
                 self.missing += 1
-                continue
-            predictor = self.predictors[c]
-            if predictor.count > self.order:
-                residual = v - predictor.predict()
-                base = predictor.last + nlms_predict(self.model.values, c * (self.order + 1), predictor.d, self.order)
-                self.learned[c].push(residual, v - base, v - predictor.last)
-                entropy, spike = self.detectors[c].push(residual)
+            elif linear.count[c] > self.order:
+                swarm = linear.expect(c, self.model.values, c * (self.order + 1))
+                self.learned.push(c, v - own[c], v - swarm, v - linear.last[c])
+                entropy, spike = self.detectors[c].push(v - ahead[c])
                 self.spikes += spike
                 self.entropy = max(self.entropy, entropy)
-            predictor.rate = self.rates[1 if regime == 2 else 0]
-            predictor.update(v)
+        linear.rate = self.rates[1 if regime == 2 else 0]
+        self.predictor.update(values)
         self.samples += 1
         self.window = sha256(self.window + repr((index, values)).encode())
         return self.entropy, full
@@ -191,13 +190,15 @@ class Sensing:
     def adopt(self, model: Model) -> None:
         """Take over the swarm's model and begin a new epoch of learning."""
         self.model = model
-        for c in range(len(self.predictors)):
-            self.predictors[c].set_weights(model.weights(c))
+        weights: list[int] = []
+        for c in range(len(self.detectors)):
+            weights += model.weights(c)
+        self.linear.set_weights(weights)
         self.begin_epoch()
 
     def begin_epoch(self) -> None:
         """Forget what the last epoch measured."""
-        self.learned = [Learned() for _ in self.learned]
+        self.learned = Learned(len(self.detectors))
         self.window = bytes(32)
 
     def lesson(self) -> "tuple[int, int, list[int]]":
@@ -208,21 +209,22 @@ class Sensing:
         """
         cost = [0, 0, 0]
         change: list[int] = []
-        for c in range(len(self.learned)):
-            it = self.learned[c]
+        new = self.linear.weights()
+        it = self.learned
+        for c in range(len(it.n)):
+            n = it.n[c]
             old = self.model.weights(c)
             scale = self.model.scale_q12(c)
-            if it.n < 2:
+            if n < 2:
                 change += [0] * (self.order + 1)
                 continue
-            new = self.predictors[c].weights()
-            mean_q4 = (it.total << 4) // it.n
+            mean_q4 = (it.total[c] << 4) // n
             shift = max(log2_q12(mean_q4) - 4 * 4096, 0) - scale if mean_q4 else -scale
-            change += [max(-WEIGHT_MAX, min(WEIGHT_MAX, new[i] - old[i])) for i in range(self.order)]
+            change += [max(-WEIGHT_MAX, min(WEIGHT_MAX, new[c * self.order + i] - old[i])) for i in range(self.order)]
             change.append(shift)
             for i in range(3):
-                cost[i] += it.costs[i]
-            cost[1] += abs(shift) * it.n >> 2
+                cost[i] += it.costs[3 * c + i]
+            cost[1] += abs(shift) * n >> 2
         if not cost[1] or not cost[2]:
             return 65536, 0, change
         return (cost[0] << 16) // cost[2], max(((cost[1] - cost[0]) << 16) // cost[1], 0), change
@@ -242,7 +244,7 @@ class Sensing:
 
     def load(self, data: "Reader") -> None:
         """Read the state from a snapshot; ValueError when it is of another configuration."""
-        n = len(self.predictors)
+        n = len(self.detectors)
         data.fields(self)
         self.model = unpack(n, self.order, data.blob())
         known: list[Any] = [None, self.model]

@@ -29,13 +29,13 @@ def learn(columns: NDArray[np.int32], order: int = ORDER) -> Model:
     """Return weights and scales as boards learn them: the mean of the local predictor's over a recording."""
     values: list[int] = []
     for column in np.asarray(columns, np.int32).T.tolist():
-        predictor, total, error, count = Linear(order, _RATE), [0] * order, 0, 0
+        predictor, total, error, count = Linear(1, order, _RATE), [0] * order, 0, 0
         for row, value in enumerate(column):
             if row >= _SETTLED or row >= len(column) // 2:
-                error += abs(value - predictor.predict())
+                error += abs(value - predictor.predict()[0])
                 total = [a + b for a, b in zip(total, predictor.weights(), strict=True)]
                 count += 1
-            predictor.update(value)
+            predictor.update((value,))
         values += [each // max(count, 1) for each in total]
         values.append(log2_q12(max(error // max(count, 1), 1)))
     return Model(columns.shape[1], order, values)

@@ -54,9 +54,9 @@ def test_every_intermediate_is_a_small_integer_of_the_chip(module: str, kernel: 
 def test_the_check_of_intermediates_sees_what_it_must() -> None:
     checked = kernel_runs.checked("kernels")
     with pytest.raises(OverflowError):  # rate is far above its bound
-        checked.nlms_update(array("i", [0]), array("i", [1]), 1, 8191, 1 << 20)
+        checked.nlms_update(array("i", [0]), array("i", [1]), 0, 1, 8191, 1 << 20)
     with pytest.raises(OverflowError):
-        checked.shift_for(array("i", [-1 << 31]), 1)
+        checked.shift_for(array("i", [-1 << 31]), 0, 1)
 
 
 @each_kernel
@@ -92,21 +92,21 @@ def test_the_emulator_tells_what_would_break_the_chip() -> None:
 
     push = rv32.load("kernels")["push"]
     with pytest.raises(MemoryError):  # reads behind the buffer
-        push(array("i", [1, 2]), 5000, 1)
+        push(array("i", [1, 2]), 0, 5000, 1)
     with pytest.raises(TypeError):
-        push(array("i", [1, 2]), 2)
+        push(array("i", [1, 2]), 0, 2)
     with pytest.raises(TypeError):
-        push(3, 2, 1)
+        push(3, 0, 2, 1)
     with pytest.raises(OverflowError):
-        push(array("i", [1, 2]), 2, 1 << 30)
+        push(array("i", [1, 2]), 0, 2, 1 << 30)
     deltas = array("i", [1, 2])
-    assert push(deltas, 2, 7) == 0 and list(deltas) == [7, 1], "works on after errors"
+    assert push(deltas, 0, 2, 7) == 0 and list(deltas) == [7, 1], "works on after errors"
 
 
 def test_numba_takes_what_the_firmware_uses() -> None:
     weights, deltas = array("i", [65536, -300]), array("i", [70, 1 << 20])
-    plain = kernel_runs.checked("kernels").nlms_predict(weights, 0, deltas, 2)
-    assert native.load("kernels").nlms_predict(weights, 0, deltas, 2) == plain
+    plain = kernel_runs.checked("kernels").nlms_predict(weights, 0, deltas, 0, 2)
+    assert native.load("kernels").nlms_predict(weights, 0, deltas, 0, 2) == plain
     assert native.load("kernels").ORDER_MAX == 16
     with pytest.raises(ModuleNotFoundError):
         native.load("no_such_module")
@@ -116,7 +116,7 @@ PROBE = """
 import numpy as np
 from qres_host import native
 d = np.array([5, 6, 7], np.int32)
-print(native.COMPILED, native.load("kernels").push(d, 3, 9), d.tolist())
+print(native.COMPILED, native.load("kernels").push(d, 0, 3, 9), d.tolist())
 """
 
 

@@ -109,7 +109,7 @@ def test_the_line_of_an_error_is_that_of_the_source() -> None:
         "x = 0\nfor i in range(n):\n    x += w[i]\nreturn x",
         "x = 0\nfor i in range(n, 0, -1):\n    if i & 1:\n        continue\n    x ^= i\nreturn x",
         "while n > 3 or w[n] < 0:\n    n -= 1\n    if n == 9:\n        break\nreturn n",
-        "w[n] = 3\nw[n + 1] += 2\nreturn int(shift_for(buffer, w[2])) + int(f(buffer, 1))",
+        "w[n] = 3\nw[n + 1] += 2\nreturn int(shift_for(buffer, 0, w[2])) + int(f(buffer, 1))",
         "f(buffer, 3)\nif n:\n    x = 1\nelif w[0]:\n    return 5\nelse:\n    x = 2\nreturn x",
         "return int(n) + 1073741823",
     ],
@@ -148,7 +148,7 @@ def mixed(longs: object, shorts: object, octets: object, n: int) -> int:
     a = ptr32(longs)
     b = ptr16(shorts)
     c = ptr8(octets)
-    total = int(shift_for(longs, n))
+    total = int(shift_for(longs, 0, n))
     for i in range(n):
         less = b[i] - b[i + 1]
         if less < 0 or c[i] - c[i + 1] < -100:

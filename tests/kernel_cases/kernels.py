@@ -28,21 +28,21 @@ def _weights(source, count):
 
 def shift_for():
     for value in HARD_DELTAS:
-        yield array("i", [value] * ORDER_MAX), ORDER_MAX
-        yield array("i", [3, value]), 2
+        yield array("i", [value] * ORDER_MAX), 0, ORDER_MAX
+        yield array("i", [9, 3, value]), 1, 2
     source = xorshift(1)
     for count in range(ORDER_MAX + 1):
-        yield _deltas(source, ORDER_MAX), count
+        yield _deltas(source, ORDER_MAX), 0, count
 
 
 def nlms_predict():
     for w in HARD_WEIGHTS:
         for d in HARD_DELTAS:
-            yield array("i", [w] * ORDER_MAX), 0, array("i", [d] * ORDER_MAX), ORDER_MAX
+            yield array("i", [w] * ORDER_MAX), 0, array("i", [d] * ORDER_MAX), 0, ORDER_MAX
     source = xorshift(2)
     for count in range(ORDER_MAX + 1):
         for at in (0, 5):
-            yield _weights(source, at + count + 1), at, _deltas(source, ORDER_MAX), count
+            yield _weights(source, at + count + 1), at, _deltas(source, at + ORDER_MAX), at, count
 
 
 def nlms_update():
@@ -50,16 +50,17 @@ def nlms_update():
         for d in HARD_DELTAS:
             for error in (DELTA_MAX, -DELTA_MAX, 1):
                 for count in (1, ORDER_MAX):
-                    yield array("i", [w] * count), array("i", [d] * count), count, error, 512
+                    yield array("i", [w] * count), array("i", [d] * count), 0, count, error, 512
     source = xorshift(3)
     for count in range(ORDER_MAX + 1):
         for rate in (1, 41, 205):
             error = (next(source) >> below(source, 29)) - 1
             error = max(min(error, DELTA_MAX), -DELTA_MAX)
-            yield _weights(source, count), _deltas(source, count), count, -error if next(source) & 1 else error, rate
+            error = -error if next(source) & 1 else error
+            yield _weights(source, rate + count), _deltas(source, rate + count), rate, count, error, rate
 
 
 def push():
     source = xorshift(4)
     for count in range(1, ORDER_MAX + 1):
-        yield _deltas(source, count + 1), count, HARD_DELTAS[count % len(HARD_DELTAS)]
+        yield _deltas(source, count + 2), 1, count, HARD_DELTAS[count % len(HARD_DELTAS)]

@@ -1,75 +1,10 @@
-"""predict, aggregate, model, gossip: the contract batteries, and a round that agrees."""
+"""aggregate, model, gossip: the contract battery of aggregators, and a round that agrees."""
 
-from qres import aggregate, gossip, packet, predict
+from qres import aggregate, gossip, packet
 from qres.fixed import MAX32, MIN32
 from qres.model import Model, ModelError, pack_vector, unpack, unpack_vector
-from qres.predict.linear import Linear
 from qres.reputation import START, Table
-from qres.snapshot import Reader, Writer
 from support import below, raises, xorshift
-
-
-def signals():
-    """Name -> values: what a predictor has to survive."""
-    source = xorshift(17)
-    walk = [0]
-    for _ in range(400):
-        walk.append(walk[-1] + below(source, 61) - 30)
-    return {
-        "walk": walk,
-        "constant": [7] * 100,
-        "extremes": [MIN32, MAX32] * 40 + [0, MAX32, MAX32, MIN32],
-        "steps": [0] * 50 + [MAX32] * 50 + [MIN32] * 50,
-        "noise": [(next(source) << 2) + MIN32 for _ in range(200)],
-    }
-
-
-def test_every_predictor_keeps_its_contract():
-    for name in predict.NAMES:
-        for label, x in sorted(signals().items()):
-            a, b = predict.make(name, 4, 41), predict.make(name, 4, 41)
-            for i, v in enumerate(x):
-                p = a.predict()
-                assert isinstance(p, int) and MIN32 <= p <= MAX32, (name, label)
-                a.update(v)
-                if i == len(x) // 2:  # a snapshot in the middle changes nothing
-                    out = Writer()
-                    out.fields(a)
-                    fresh = predict.make(name, 4, 41)
-                    Reader(out.finish()).fields(fresh)
-                    a = fresh
-                b.update(v)
-            assert a.predict() == b.predict() and a.weights() == b.weights(), (name, label)
-            a.set_weights(b.weights())
-            assert a.weights() == b.weights() and len(a.weights()) * 4 <= 256
-        raises(ValueError, predict.make(name, 4, 41).set_weights, [0] * 9)
-    raises(ValueError, predict.make, "crystal ball", 4, 41)
-
-
-def test_persistence_predicts_the_last_value_and_linear_starts_there():
-    p, q = predict.make("persistence", 4, 0), Linear(4, 41)
-    for v in (3, -8, MAX32):
-        p.update(v)
-        q.set_weights([0] * 4)
-        q.update(v)
-        assert p.predict() == v
-    assert Linear(4, 0).predict() == 0
-    for order, rate in ((0, 1), (17, 1), (4, -1), (4, 513)):
-        raises(ValueError, Linear, order, rate)
-
-
-def test_linear_beats_persistence_where_changes_repeat():
-    source = xorshift(23)
-    d, x, model = 0, 0, Linear(4, 41)
-    loss = [0, 0]
-    for i in range(2000):
-        d = (d * 7 >> 3) + below(source, 41) - 20
-        if i > 300:
-            loss[0] += abs(x + d - model.predict())
-            loss[1] += abs(d)
-        x += d
-        model.update(x)
-    assert loss[0] * 10 < loss[1] * 8, loss
 
 
 def entries(source, n, d):

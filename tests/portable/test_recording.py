@@ -12,15 +12,15 @@ def test_arguments_are_recorded_before_the_call_and_the_kernel_is_put_back():
 
     def run():
         for value in range(1, 7):
-            kernels.push(deltas, 3, value)
+            kernels.push(deltas, 0, 3, value)
 
     found = list(recorded(kernels, "push", run, every=2, most=2))
     assert [list(case[0]) for case in found] == [[0, 0, 0], [2, 1, 0]]
-    assert [case[1:] for case in found] == [(3, 1), (3, 3)]
+    assert [case[1:] for case in found] == [(0, 3, 1), (0, 3, 3)]
     assert list(deltas) == [6, 5, 4] and kernels.push is original
 
 
 def test_calls_between_kernels_are_recorded():
     deltas = array("i", [5, 70000])
-    found = list(recorded(kernels, "shift_for", lambda: kernels.nlms_predict(array("i", [9, 9]), 0, deltas, 2)))
-    assert [case[1] for case in found] == [2]
+    found = list(recorded(kernels, "shift_for", lambda: kernels.nlms_predict(array("i", [9, 9]), 0, deltas, 0, 2)))
+    assert [case[1:] for case in found] == [(0, 2)]

@@ -1,6 +1,6 @@
-"""Linear prediction of the next change from the last ones, learned online by normalised LMS (Widrow and Hoff 1960).
+"""Linear prediction of each channel's next change from its last ones, learned online by normalised LMS.
 
-value[t] = value[t-1] + sum(w[i] * delta[t-1-i]).  All weights zero is persistence.
+value[t] = value[t-1] + sum(w[i] * delta[t-1-i]) (Widrow and Hoff 1960).  All weights zero is persistence.
 """
 
 from array import array
@@ -8,56 +8,79 @@ from array import array
 from qres.fixed import sat32
 from qres.kernels import DELTA_MAX, ORDER_MAX, WEIGHT_MAX, nlms_predict, nlms_update, push
 
-WIRE_ID = 1
+if False:
+    from collections.abc import Sequence
 
 
 class Linear:
-    """NLMS over the channel's own last `order` changes; at most 256 bytes of weights."""
+    """NLMS over each channel's own last `order` changes; at most 64 bytes of weights a channel."""
 
-    WIRE_ID = WIRE_ID
-    STATE = "i:last u:count a:w a:d"
+    WIRE_ID = 1
+    STATE = "a:last a:count a:w a:d"
 
-    def __init__(self, order: int, rate: int) -> None:
+    def __init__(self, channels: int, order: int, rate: int) -> None:
         """`order` lags (1 to 16), learning `rate` in Q10 (0 to 512); ValueError outside."""
-        if not 1 <= order <= ORDER_MAX or not 0 <= rate <= 512:
-            raise ValueError("order or rate out of range")
+        if channels < 1 or not 1 <= order <= ORDER_MAX or not 0 <= rate <= 512:
+            raise ValueError("channels, order or rate out of range")
+        self.linear = self
         self.order = order
         self.rate = rate
-        self.last = 0
-        self.count = 0  # values seen, at most order + 1
-        self.w = array("i", [0] * order)
-        self.d = array("i", [0] * order)  # last changes, newest first
+        self.last = array("i", [0] * channels)  # last value of each channel
+        self.count = array("i", [0] * channels)  # values seen, at most order + 1
+        self.w = array("i", [0] * (channels * order))  # Q16.16, channel after channel, newest lag first
+        self.d = array("i", [0] * (channels * order))  # last changes, likewise
+        self.ahead: list[int] = []  # what predict() found; empty when something changed since
 
-    def predict(self) -> int:
-        """Predicted next value, int32; the last value while there is no history."""
-        if self.count < 2:
-            return self.last
-        return sat32(self.last + nlms_predict(self.w, 0, self.d, self.count - 1))
+    def expect(self, channel: int, weights: "array[int]", at: int) -> int:
+        """Next value of a channel, int32, under weights[at..]; its last value while there is no history."""
+        count = self.count[channel]
+        if count < 2:
+            return self.last[channel]
+        return sat32(self.last[channel] + nlms_predict(weights, at, self.d, channel * self.order, count - 1))
 
-    def update(self, actual: int) -> None:
-        """Learn from the value that came (int32) and remember it."""
-        if self.count >= 2 and self.rate:
-            error = _clamp(actual - self.predict())
-            nlms_update(self.w, self.d, self.count - 1, error, self.rate)
-        if self.count:
-            push(self.d, self.order, _clamp(actual - self.last))
-        if self.count <= self.order:
-            self.count += 1
-        self.last = actual
+    def predict(self) -> list[int]:
+        """The next value of each channel, int32."""
+        ahead = self.ahead
+        if not ahead:
+            for c in range(len(self.last)):
+                ahead.append(self.expect(c, self.w, c * self.order))
+        return ahead
+
+    def update(self, row: "Sequence[int | None]") -> None:
+        """Learn from the values that came (int32, None when missing) and remember them."""
+        ahead = self.predict()
+        for c in range(len(self.last)):
+            value = row[c]
+            if value is not None:
+                if self.rate and self.count[c] >= 2:
+                    self.learn(c, clamp(value - ahead[c]))
+                if self.count[c]:
+                    push(self.d, c * self.order, self.order, clamp(value - self.last[c]))
+                if self.count[c] <= self.order:
+                    self.count[c] += 1
+                self.last[c] = value
+        self.ahead = []
+
+    def learn(self, channel: int, error: int) -> None:
+        """Move a channel's weights by the `error` (within +-DELTA_MAX) of its prediction."""
+        nlms_update(self.w, self.d, channel * self.order, self.count[channel] - 1, error, self.rate)
 
     def weights(self) -> list[int]:
-        """The weights, Q16.16, one for each lag, newest first."""
+        """The weights, Q16.16: channel after channel, newest lag first."""
         return list(self.w)
 
-    def set_weights(self, weights: list[int]) -> None:
+    def set_weights(self, weights: "Sequence[int]") -> None:
         """Replace the weights (clamped to +-2); ValueError for a wrong number of them.  The history stays."""
-        if len(weights) != self.order:
+        if len(weights) != len(self.w):
             raise ValueError("wrong number of weights")
-        for i in range(self.order):
-            w = weights[i]
-            self.w[i] = WEIGHT_MAX if w > WEIGHT_MAX else -WEIGHT_MAX if w < -WEIGHT_MAX else w
+        for i in range(len(weights)):
+            self.w[i] = max(min(weights[i], WEIGHT_MAX), -WEIGHT_MAX)
+        self.ahead = []
 
 
-def _clamp(delta: int) -> int:
+def clamp(delta: int) -> int:
     """`delta` within what the kernels take."""
     return DELTA_MAX if delta > DELTA_MAX else -DELTA_MAX if delta < -DELTA_MAX else delta
+
+
+make = Linear
