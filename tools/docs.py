@@ -11,11 +11,14 @@ import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from qres import config, packet, regime
 from qres_host import cli
-from qres_host.bench import report, results
+from qres_host.bench import record, report
+from qres_host.bench.sheet import Sheet
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -126,17 +129,22 @@ def boards_table() -> str:
 
 
 def bench_results(name: str) -> str:
-    """The tables of a run of `qres bench codec` that is kept in docs/results/."""
-    found = results.load(DOCS / "results" / f"{name}.json")
+    """The tables of a run of `qres bench` that is kept in docs/results/."""
+    found = record.load(DOCS / "results" / f"{name}.json")
     if not found["complete"] or found["source_changed"]:
         raise DocsError(f"docs/results/{name}.json is of an early end or of changing sources: run it again")
     parts = [", ".join(f"{key} {value}" for key, value in found["environment"].items()) + "."]
-    for sheet in report.sheets(found):
-        parts += [f"### {sheet.title}", table(sheet.head, sheet.rows)]
-        parts += [sheet.note] if sheet.note else []
+    for sheet in SHEETS[name](found):
+        parts += [f"### {sheet.title}", table(sheet.head, sheet.rows)] if sheet.rows else []
+        parts += [sheet.note] if sheet.rows and sheet.note else []
     return "\n\n".join(parts)
 
 
+# Files of docs/results/: what makes tables of each, for the block results-NAME.
+SHEETS: dict[str, Callable[[Any], list[Sheet]]] = {
+    "codec": report.sheets,
+    "weather": report.sheets,
+}
 BLOCKS: dict[str, Callable[[], str]] = {
     "regime-default": lambda: regime_diagram("default"),
     "regime-seed": lambda: regime_diagram("seed"),
@@ -151,8 +159,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "config": config_table,
     "commands": commands_table,
     "boards": boards_table,
-    "results-codec": lambda: bench_results("codec"),
-    "results-weather": lambda: bench_results("weather"),
+    **{f"results-{name}": partial(bench_results, name) for name in SHEETS},
 }
 
 

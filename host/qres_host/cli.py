@@ -9,6 +9,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -44,17 +45,22 @@ Examples:
 
 
 class LazyGroup(click.Group):
-    """A click group whose commands come from `COMMANDS` and cost no import until one runs."""
+    """A click group whose commands come from a table such as `COMMANDS` and cost no import until one runs."""
+
+    def __init__(self, *args: Any, table: dict[str, tuple[str, str]] = COMMANDS, **kwargs: Any) -> None:
+        """Arguments besides `table` are those of click's group."""
+        super().__init__(*args, **kwargs)
+        self.table = table
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands, sorted."""
-        return sorted(COMMANDS)
+        return sorted(self.table)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Import and return the command `name`, or None when there is no such command."""
-        if name not in COMMANDS:
+        if name not in self.table:
             return None
-        module, _, attribute = COMMANDS[name][0].partition(":")
+        module, _, attribute = self.table[name][0].partition(":")
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
@@ -62,7 +68,7 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the command list from the table, so that help is quick."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name][1]) for name in sorted(COMMANDS)])
+            formatter.write_dl([(name, self.table[name][1]) for name in sorted(self.table)])
 
 
 @click.command(

@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner
 from qres_host import cli
 from qres_host.bench import cli as bench_cli
-from qres_host.bench import codec, goals, report, results
+from qres_host.bench import codec, goals, present, record, report, results, sheet
 from qres_host.bench.streams import Stream
+from qres_host.errors import QresError
 from rich.console import Console
 
 
@@ -45,25 +46,25 @@ def test_every_part_has_rows_without_errors(found: results.Results) -> None:
 
 
 def test_tables_are_rectangular_and_complete(found: results.Results) -> None:
-    sheets = {sheet.name: sheet for sheet in report.sheets(found)}
+    sheets = {each.name: each for each in report.sheets(found)}
     assert {"goals", "batch", "coders", "packets", "bounded", "silent", "seed"} <= set(sheets)
-    for sheet in sheets.values():
-        assert all(len(row) == len(sheet.head) for row in sheet.rows), sheet.name
+    for each in sheets.values():
+        assert all(len(row) == len(each.head) for row in each.rows), each.name
     assert sheets["batch"].rows[0][0] == "room_1"
     console = Console(width=140, record=True, quiet=True)
-    bench_cli.show(found, console)
+    present.show(report.sheets(found), [], console)
 
 
 def test_results_survive_their_file(found: results.Results, tmp_path: Path) -> None:
-    results.save(found, tmp_path / "deep" / "codec.json")
+    record.save(found, tmp_path / "deep" / "codec.json")
     again = results.load(tmp_path / "deep" / "codec.json")
-    assert again == results.rounded(dict(found))
+    assert again == record.rounded(dict(found))
     assert [s.name for s in report.sheets(again)] == [s.name for s in report.sheets(found)]
 
 
 def test_foreign_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text('{"version": 99}')
-    with pytest.raises(results.QresError, match="holds no results"):
+    with pytest.raises(QresError, match="holds no results"):
         results.load(tmp_path / "x.json")
 
 
@@ -79,7 +80,7 @@ def row(stream: str, coder: str, bits: float) -> results.Row:
     }
 
 
-def by_name(found: results.Results) -> dict[str, goals.Goal]:
+def by_name(found: results.Results) -> dict[str, sheet.Goal]:
     """The goals by their names."""
     return {goal.name: goal for goal in goals.goals(found)}
 
@@ -110,7 +111,7 @@ def test_sources_that_change_during_a_run_are_noticed(monkeypatch: pytest.Monkey
     names = iter(["before", "after"])
     monkeypatch.setattr(codec, "source_hash", lambda: next(names))
     mixed = made(("seed",))
-    assert mixed["source_changed"] and any("mixed" in line for line in bench_cli.warnings(mixed))
+    assert mixed["source_changed"] and any("mixed" in line for line in record.warnings(mixed))
 
 
 def test_packet_goals_take_the_best_of_each_side() -> None:

@@ -8,14 +8,18 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from qres_host.bench import codec, report, streams
-from qres_host.bench.results import ChipRow, Results, rounded, save
-from qres_host.errors import FAILURE, OK, USAGE, QresError
+from qres_host.bench.present import deliver
+from qres_host.bench.results import ChipRow, Results
+from qres_host.cli import LazyGroup
+from qres_host.errors import USAGE, QresError
 
 FILE = "codec.json"
-WIDTH = 140  # of tables in files and pipes
+# As the table of qres_host.cli.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "codec": ("qres_host.bench.cli:codec_command", "Size, speed and memory of the codec: files, packets, bounds."),
+}
 EXAMPLE = """\b
 Examples:
   qres bench codec                          the weather that the project carries
@@ -24,12 +28,12 @@ Examples:
 """
 
 
-@click.group()
+@click.group(cls=LazyGroup, table=COMMANDS)
 def bench() -> None:
     """Measure beside peers: same data, same run, every round trip verified."""
 
 
-@bench.command(name="codec", epilog=EXAMPLE)
+@click.command(name="codec", epilog=EXAMPLE)
 @click.option("--data", type=click.Path(path_type=Path), help="Folder with recordings; else the carried weather.")
 @click.option("--streams", "names", multiple=True, metavar="NAME", help="Only these streams; may be repeated.")
 @click.option("--part", "parts", multiple=True, type=click.Choice(codec.PARTS), help="Only these parts.")
@@ -57,13 +61,7 @@ def codec_command(
     results = codec.start()
     results["rv32"] = chip_rows(chip) if chip else []
     _measure(plan, results)
-    if out:
-        save(results, out if out.suffix == ".json" else out / FILE)
-    if as_json:
-        click.echo(json.dumps(rounded(dict(results))))
-    else:
-        show(results, Console(width=None if sys.stdout.isatty() else WIDTH))
-    return FAILURE if failures(results) else OK
+    return deliver(results, report.sheets(results), failures(results), out, FILE, as_json)
 
 
 def chip_rows(path: Path) -> list[ChipRow]:
@@ -97,14 +95,6 @@ def _measure(plan: codec.Plan, results: Results) -> None:
         print("ended early: what follows was measured before", file=sys.stderr)
 
 
-def warnings(results: Results) -> list[str]:
-    """Why these results are not those of one whole run."""
-    lines = [] if results["complete"] else ["incomplete: the run was ended early"]
-    if results["source_changed"]:
-        lines.append("mixed: the sources changed during the run, so rows of different versions stand side by side")
-    return lines
-
-
 def failures(results: Results) -> list[str]:
     """Every coder and error that ended a row, as a line that names the streams."""
     rows = [*results["batch"], *results["packets"], *results["bounded"], *results["seed"]]
@@ -120,25 +110,3 @@ def failures(results: Results) -> list[str]:
         where = f" on {', '.join(dict.fromkeys(streams_of))}" if streams_of else ""
         lines.append(f"{coder}{where}: {error}")
     return lines
-
-
-def show(results: Results, console: Console) -> None:
-    """Print every table."""
-    for sheet in report.sheets(results):
-        table = Table(
-            title=sheet.title,
-            title_justify="left",
-            title_style="bold",
-            box=None,
-            pad_edge=False,
-            caption=sheet.note or None,
-            caption_justify="left",
-        )
-        for i, name in enumerate(sheet.head):
-            table.add_column(name, justify="left" if i == 0 or sheet.name in ("goals", "skipped") else "right")
-        for row in sheet.rows:
-            table.add_row(*row)
-        console.print(table)
-        console.print()
-    for line in [*warnings(results), *(f"failed: {line}" for line in failures(results))]:
-        console.print(line)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import platform
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import qres
 
-import qres_host
-from qres_host import __version__
 from qres_host.bench import bounded, measure, ours, packets, packets_ours, packets_peers, seed, speed
-from qres_host.bench.coder import Coder, Ints, Skipped, version
+from qres_host.bench.coder import Coder, Ints, Skipped
 from qres_host.bench.peers import peers
+from qres_host.bench.record import environment, source_hash
 from qres_host.bench.results import Results, empty
 from qres_host.bench.streams import Stream
 
@@ -47,36 +42,6 @@ def _cut(stream: Stream, rows: int) -> Stream:
     return Stream(stream.name, np.ascontiguousarray(stream.x[:rows]))
 
 
-def environment() -> dict[str, str]:
-    """What the figures depend on besides the data."""
-    found = {
-        "qres": __version__,
-        "source": source_hash(),
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "cpu": _cpu(),
-    }
-    return found | {name: version(name) for name in PACKAGES if version(name)}
-
-
-def source_hash() -> str:
-    """Eight digits that name the sources of `qres` and `qres_host`: whoever has other files gets another name."""
-    digest = hashlib.sha256()
-    for package in (qres, qres_host):
-        root = Path(str(package.__file__)).parent
-        for path in sorted(root.rglob("*.py")):
-            digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:8]
-
-
-def _cpu() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
-
-
 def delta_entropy(x: Ints) -> float:
     """Order-0 entropy of each column's differences, bits a sample, mean over the columns."""
     found = []
@@ -104,7 +69,7 @@ def run(plan: Plan, results: Results, say: Say) -> None:
 
 def start() -> Results:
     """Results of nothing yet, on this machine."""
-    return empty(environment())
+    return empty(environment(PACKAGES))
 
 
 def _skip(results: Results, skipped: list[Skipped]) -> None:

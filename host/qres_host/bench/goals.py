@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from qres_host.bench.measure import Row
 from qres_host.bench.ours import PLAIN
@@ -16,33 +15,10 @@ from qres_host.bench.results import (
     mean_ratio,
     total_speed,
 )
+from qres_host.bench.sheet import Goal
 
 BEST, FAST = "qres best", "qres fast"
 BATCH_PEERS = ("pcodec-12", "FLAC -8ep", "brotli-11", "zstd-19")
-
-
-class Goal(NamedTuple):
-    """One goal: `value` must be at least (or at most) `target`; None when it was not measured."""
-
-    name: str
-    target: float
-    value: float | None
-    unit: str
-    at_least: bool = True
-    note: str = ""
-
-    @property
-    def met(self) -> bool | None:
-        """Whether it was reached; None when it was not measured."""
-        if self.value is None:
-            return None
-        return self.value >= self.target if self.at_least else self.value <= self.target
-
-    def verdict(self) -> str:
-        """`met`, `missed by ...` or `not measured`."""
-        if self.value is None:
-            return "not measured"
-        return "met" if self.met else f"missed by {abs(self.value - self.target):.3g} {self.unit}".rstrip()
 
 
 def goals(results: Results) -> list[Goal]:

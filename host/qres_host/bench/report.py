@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 from qres_host.bench import seed
 from qres_host.bench.goals import BATCH_PEERS, BEST, FAST, goals
 from qres_host.bench.ours import PLAIN
 from qres_host.bench.packets import STATELESS
 from qres_host.bench.results import Results, best_peer, by_stream, geometric_mean, mean_ratio, total_speed
+from qres_host.bench.sheet import NONE, Sheet, goal_sheet, number, skipped_sheet
 
-NONE = "-"
 NOTES = {
     "batch": (
         "Bits a sample; the peers get each column alone, the general compressors in the best of four forms (plain, "
@@ -54,49 +51,15 @@ NOTES = {
 """What stands beside the tables: units and conditions."""
 
 
-class Sheet(NamedTuple):
-    """A table: `name` for programs, `title` and `note` for people, the first column left, the others right."""
-
-    name: str
-    title: str
-    note: str
-    head: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-
-
 def sheets(results: Results) -> list[Sheet]:
     """Every table that has rows."""
-    made = (
-        goal_sheet,
-        batch_sheet,
-        coder_sheet,
-        packet_sheet,
-        bounded_sheet,
-        silent_sheet,
-        seed_sheet,
-        chip_sheet,
-        skipped_sheet,
-    )
-    return [sheet for sheet in (make(results) for make in made) if sheet.rows]
-
-
-def number(value: float | None, digits: int = 2) -> str:
-    """A number with so many decimals, or a dash."""
-    return NONE if value is None else f"{value:,.{digits}f}"
+    made = (batch_sheet, coder_sheet, packet_sheet, bounded_sheet, silent_sheet, seed_sheet, chip_sheet)
+    found = [goal_sheet(goals(results)), *(make(results) for make in made), skipped_sheet(results["skipped"], "coder")]
+    return [sheet for sheet in found if sheet.rows]
 
 
 def _percent(ratio: float | None) -> str:
     return NONE if ratio is None else f"{100 * (ratio - 1):+.1f} %"
-
-
-def goal_sheet(results: Results) -> Sheet:
-    """What was wanted, what was measured."""
-    rows = []
-    for goal in goals(results):
-        sign, note = "≥" if goal.at_least else "≤", f" ({goal.note})" if goal.note else ""
-        measured = NONE if goal.value is None else f"{goal.value:,.4g} {goal.unit}".rstrip()
-        rows.append((goal.name, f"{sign} {goal.target:,g} {goal.unit}".rstrip(), measured, goal.verdict() + note))
-    return Sheet("goals", "Goals", "", ("goal", "wanted", "measured", "verdict"), rows)
 
 
 def batch_sheet(results: Results) -> Sheet:
@@ -199,9 +162,3 @@ def chip_sheet(results: Results) -> Sheet:
     """Instructions of the chip's machine code."""
     rows = [(str(row["coder"]), f"{row['instructions']:,.0f}") for row in results["rv32"]]
     return Sheet("rv32", "On the chip", NOTES["chip"], ("coder", "instructions"), rows)
-
-
-def skipped_sheet(results: Results) -> Sheet:
-    """What did not run, and why."""
-    rows = [(row["coder"], row["reason"]) for row in results["skipped"]]
-    return Sheet("skipped", "Skipped", "", ("coder", "reason"), rows)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
+from qres_host.bench import record
 from qres_host.bench.bounded import BoundedRow
 from qres_host.bench.measure import Row
 from qres_host.bench.packets import PacketRow
 from qres_host.bench.speed import CallRow
-from qres_host.errors import USAGE, QresError
-
-VERSION = 1
 
 
 class StreamRow(TypedDict):
@@ -52,7 +49,7 @@ class Results(TypedDict):
 def empty(environment: dict[str, str]) -> Results:
     """Nothing measured yet."""
     return {
-        "version": VERSION,
+        "version": record.VERSION,
         "complete": False,
         "source_changed": False,
         "environment": environment,
@@ -67,38 +64,9 @@ def empty(environment: dict[str, str]) -> Results:
     }
 
 
-def rounded(value: Any) -> Any:
-    """`value` with its floats at five significant digits, so that files are short and differ only where it matters."""
-    if isinstance(value, float):
-        return float(f"{value:.5g}") if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: rounded(item) for key, item in value.items()}
-    return [rounded(item) for item in value] if isinstance(value, list) else value
-
-
-def save(results: Results, path: Path) -> None:
-    """Write a results file, one row a line; QresError when the folder cannot be written."""
-    parts = []
-    for key, value in rounded(dict(results)).items():
-        body = json.dumps(value)
-        if isinstance(value, list) and value:
-            body = "[\n  " + ",\n  ".join(json.dumps(row) for row in value) + "\n ]"
-        parts.append(f' "{key}": {body}')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
-    except OSError as error:
-        raise QresError(f"cannot write {path}", error.strerror or str(error), USAGE) from error
-
-
 def load(path: Path) -> Results:
-    """Read a results file; QresError when it is none of this version."""
-    try:
-        found: Results = json.loads(path.read_text(encoding="utf-8"))
-        if found["version"] != VERSION:
-            raise ValueError(f"version {found['version']}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise QresError(f"{path} holds no results ({error})", "write it with `qres bench codec --out DIR`") from error
+    """Read a results file of this bench; QresError when it is none."""
+    found: Results = record.load(path)
     return found
 
 
