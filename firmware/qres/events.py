@@ -7,7 +7,7 @@ and nothing else leaves it, so a list of events is a complete, replayable record
 from qres.compat import const
 
 # Events: (tag, now_ms, ...); now_ms is the board's own clock, which runs on through deep sleep.
-BOOT = const(1)  # cause, seed (0 to 2^30 - 1), mac (6 bytes), session (u16)
+BOOT = const(1)  # cause, seed (0 to 2^30 - 1), mac (6 bytes), session (u16), build (5 bytes, see Port.build)
 SAMPLE = const(2)  # values: tuple of int or None (missing), one per channel
 PACKET = const(3)  # frame (bytes), rssi_dbm
 TIMER = const(4)  # the deadline of the last SLEEP passed

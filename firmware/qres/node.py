@@ -28,8 +28,8 @@ class Node:
     """One board.  Deterministic: the same configuration and events give the same actions on every machine."""
 
     STATE = (
-        "b:mac o:link o:clock c:sensing o:machine o:pool o:silence o:queue o:rng c:rounds o:agenda t:votes u:radio "
-        "u:rest u:measured u:tries u:battery_mv i:last_index i:anchor u:silent u:awake_ms u:radio_ms i:last_ms "
+        "b:mac b:build o:link o:clock c:sensing o:machine o:pool o:silence o:queue o:rng c:rounds o:agenda t:votes "
+        "u:radio u:rest u:measured u:tries u:battery_mv i:last_index i:anchor u:silent u:awake_ms u:radio_ms i:last_ms "
         "i:started_ms b:saved b:acks b:naks"
     )
 
@@ -47,7 +47,7 @@ class Node:
     def _parts(self) -> None:
         """Everything that a snapshot holds, in its first state."""
         cfg = self.cfg
-        self.mac = bytes(6)
+        self.mac, self.build = bytes(6), bytes(5)
         self.saved = bytes(4)  # hash of the model in flash
         self.acks = self.naks = b""  # names of checkpoints that the host holds and misses, to be announced
         self.link = Link(cfg["key"], cfg["peers"])
@@ -122,7 +122,7 @@ class Node:
         self.rest = ev.IDLE  # awake from here until the next SLEEP
 
     def _boot(self, now: int, event: "tuple[Any, ...]", out: "list[tuple[Any, ...]]") -> None:
-        _, _, cause, seed, mac, session = event
+        _, _, cause, seed, mac, session, self.build = event
         self.mac = bytes(mac)
         resumed = cause == ev.DEEP_SLEEP and self.link.me == packet.node_id(self.mac)
         self.link.start(self.mac, session, resumed)
@@ -394,7 +394,7 @@ class Node:
             data.done()
         except (ValueError, IndexError) as error:
             raise SnapshotError(str(error))
-        if fresh.machine.state > STORM or fresh.rest > ev.DEEP or len(fresh.mac) != 6:
+        if fresh.machine.state > STORM or fresh.rest > ev.DEEP or len(fresh.mac + fresh.build) != 11:
             raise SnapshotError("out of range")
         for field in self.STATE.split():
             setattr(self, field[2:], getattr(fresh, field[2:]))

@@ -67,7 +67,7 @@ class Driver:
                 cause = POWER_ON  # RTC memory is lost: what the node knew of its sleep went with it
             self._restore(self._flash().load())
         session = port.session(fresh)
-        self.handle((BOOT, port.now_ms(), cause, port.seed(), port.mac(), session))
+        self.handle((BOOT, port.now_ms(), cause, port.seed(), port.mac(), session, port.build()))
         self.booted = True
         return self.until_ms, self.kind
 
@@ -163,20 +163,27 @@ def main(config: dict) -> None:
     import sys
 
     import qres
-    from qres.config import ConfigError
-    from qres.node import Node
+    from qres.config import ConfigError, load
     from qres.port.esp32 import Port
 
     try:
-        node = Node(config)
+        checked = load(config)
     except ConfigError as error:
         print("/config.json:", error)
         return
     sys.modules.pop("qres.config")  # used once; 8 KB of heap that the board needs
     del qres.config
     port = Port(config)
-    driver = Driver(node, port, bool(config.get("trace")))
     try:
+        if qres.KERNELS and port.read("selftest") != qres.BUILD + b"passed":
+            from qres.port import selftest
+
+            selftest.choose(port)  # before anything imports a kernel
+            sys.modules.pop("qres.port.selftest")
+            del qres.port.selftest
+        from qres.node import Node
+
+        driver = Driver(Node(checked), port, bool(config.get("trace")))
         try:
             driver.loop()
         except Exception as error:  # the one broad handler: a board must come back from anything

@@ -113,6 +113,7 @@ def hello(node: "Node") -> bytes:
         channels.append('{"name":"%s","unit":"%s","scale":"%s"}' % (c["name"], c["unit"], c["scale"]))
     mac = ":".join(["%02x" % b for b in node.mac])
     head = '{"mac":"%s","name":"%s","role":"%s","version":"%s"' % (mac, cfg["name"], cfg["role"], VERSION)
+    head += ',"build":"%s","kernels":%d' % ("".join(["%02x" % b for b in node.build[:4]]), node.build[4])
     tail = '"period_ms":%d,"epoch_ms":%d,"model_key":%d' % (
         cfg["period_ms"],
         cfg["epoch_ms"],

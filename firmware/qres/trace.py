@@ -64,6 +64,7 @@ def decode(line: bytes) -> tuple:
         event = list(record["e"])
         if event[0] == BOOT:
             event[4] = bytes.fromhex(event[4])
+            event[6] = bytes.fromhex(event[6])
         elif event[0] == PACKET:
             event[2] = bytes.fromhex(event[2])
         elif event[0] == SAMPLE:

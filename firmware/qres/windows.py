@@ -160,7 +160,7 @@ def join(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:
         node.agenda.at(swarm + min(1000 << min(node.tries, 24), longest), JOIN)
         return
     node.switch(1, out)
-    node.say(packet.PULL, node.cfg["name"].encode(), out, now)  # the host shows who came
+    node.say(packet.PULL, node.build + node.cfg["name"].encode(), out, now)  # the host shows who came
     node.tries += 1
     node.agenda.at(swarm + _JOIN_WAIT_MS + node.rng.below(200), JOIN)
 

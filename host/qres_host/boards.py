@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from qres.packet import node_id
 
-from qres_host.streams import Event
+from qres_host.streams import BUILD_BYTES, Event
 
 CHANNELS_MAX = 64  # in a HELLO; a swarm has at most 15
 
@@ -14,7 +14,8 @@ CHANNELS_MAX = 64  # in a HELLO; a swarm has at most 15
 class Board(NamedTuple):
     """A board's own words, cleaned. `channels`: dicts of name, unit and scale (a decimal string).
 
-    `period_ms`, `epoch_ms`: between samples and between learning rounds, 0 when it did not say.
+    `period_ms`, `epoch_ms`: between samples and between learning rounds, 0 when it did not say. `build`: what it runs,
+    the five bytes of qres.port.contract, or none.
     """
 
     node: int
@@ -24,6 +25,7 @@ class Board(NamedTuple):
     channels: list[dict[str, str]]
     period_ms: int
     epoch_ms: int
+    build: bytes
 
 
 def parse_mac(text: str) -> bytes:
@@ -51,7 +53,16 @@ def board_of_hello(event: Event) -> Board | None:
         channels_of(said.get("channels")),
         _positive(said.get("period_ms")),
         _positive(said.get("epoch_ms")),
+        _build(said.get("build"), said.get("kernels")),
     )
+
+
+def _build(said: Any, kernels: Any) -> bytes:
+    try:
+        build = bytes.fromhex(said) + bytes([kernels])
+    except (TypeError, ValueError):
+        return b""
+    return build if len(build) == BUILD_BYTES else b""
 
 
 def _positive(said: Any) -> int:

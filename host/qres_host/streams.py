@@ -22,6 +22,7 @@ from qres_host import wire
 from qres_host.coverage import Coverage
 from qres_host.sender import Sender
 
+BUILD_BYTES = 5
 NAME_CHARACTERS = 32  # of a board, as its configuration allows
 MODELS_MAX = 256
 HELD_MAX = 512
@@ -155,11 +156,12 @@ class Event(NamedTuple):
 
 
 class Joined(NamedTuple):
-    """A node asked for the swarm's model and told its name."""
+    """A node asked for the swarm's model and told its name and what it runs (5 bytes, see qres.port.contract)."""
 
     node: int
     swarm_ms: int
     name: str
+    build: bytes
 
 
 Found = Joined | Packet | Rejected | Samples | Coded | Missed | Telemetry | Model | Update | Alert | Event
@@ -296,9 +298,10 @@ class Streams:
             out.append(Telemetry(at.node, at.session, at.counter, at.swarm_ms, telemetry.unpack(body)))
         elif at.kind == packet.ALERT:
             out.append(Alert(at.node, at.swarm_ms, *packet.unpack_alert(body)))
-        elif at.kind == packet.PULL and body:
-            name = body.decode(errors="replace")[:NAME_CHARACTERS]
-            out.append(Joined(at.node, at.swarm_ms, "".join(c if c.isprintable() else "?" for c in name)))
+        elif at.kind == packet.PULL and len(body) >= BUILD_BYTES:
+            name = body[BUILD_BYTES:].decode(errors="replace")[:NAME_CHARACTERS]
+            plain = "".join(c if c.isprintable() else "?" for c in name)
+            out.append(Joined(at.node, at.swarm_ms, plain, body[:BUILD_BYTES]))
         elif at.kind == packet.UPDATE:
             update = packet.unpack_update(body, int.from_bytes(body[4:6], "little"))
             record = Update(at.node, at.swarm_ms, update.epoch, update.base, update.residual, update.accuracy)

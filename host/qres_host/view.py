@@ -225,7 +225,7 @@ class View:
             self._telemetry(record)
         elif isinstance(record, Joined):
             board = self._board(record.node)
-            board.name = board.name or record.name
+            board.name, board.build = board.name or record.name, record.build
         elif isinstance(record, Model):
             self._announced(record)
         elif isinstance(record, Coded):
@@ -329,7 +329,7 @@ class View:
         if said is not None:
             board = self._board(said.node)
             board.mac, board.name, board.role = said.mac, said.name or board.name, said.role or board.role
-            board.channels = said.channels or board.channels
+            board.channels, board.build = said.channels or board.channels, said.build or board.build
             self._epoch_ms = said.epoch_ms or self._epoch_ms
             self._layout = said.channels or self._layout
             for other in self._boards.values():

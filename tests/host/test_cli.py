@@ -125,7 +125,7 @@ def make_trace(path: Path) -> None:
 
     mac = bytes.fromhex("025152450001")
     node, now = Node(CONFIG), 1_000
-    step(node, (BOOT, now, POWER_ON, 77, mac, 1))
+    step(node, (BOOT, now, POWER_ON, 77, mac, 1, bytes(5)))
     for _ in range(5):
         now += 700
         step(node, (TIMER, now))
@@ -138,7 +138,7 @@ def make_trace(path: Path) -> None:
     node = Node(CONFIG)
     node.restore(blob)
     lines += trace.encode_restore(blob)
-    step(node, (BOOT, now + 60_000, 1, 78, mac, 1))
+    step(node, (BOOT, now + 60_000, 1, 78, mac, 1, bytes(5)))
     step(node, (SAMPLE, now + 60_000, (202,)))
     path.write_bytes(b"\n".join(lines) + b"\n")
 

@@ -153,8 +153,8 @@ def test_a_boot_restores_the_newest_that_is_whole(
     board.cause, board.rtc = cause, rtc
     node = ScriptedNode()
     drive(board, monkeypatch, node).boot()
-    tag, now_ms, said, seed, mac, session = node.events[0]
-    assert (tag, now_ms, mac) == (BOOT, START_MS, MAC)
+    tag, now_ms, said, seed, mac, session, build = node.events[0]
+    assert (tag, now_ms, mac, build) == (BOOT, START_MS, MAC, bytes(5))
     assert 0 <= seed < 1 << 30
     assert (said, node.blob, session) == expected
 
@@ -192,7 +192,7 @@ def test_a_node_that_asks_for_no_sleep_does_not_spin(board: Board, monkeypatch: 
 
 def test_trace_lines_fit_a_frame_and_give_their_event_back() -> None:
     events: list[tuple[Any, ...]] = [
-        (BOOT, START_MS, POWER_ON, 5, MAC, 65535),
+        (BOOT, START_MS, POWER_ON, 5, MAC, 65535, bytes(5)),
         (PACKET, START_MS, bytes(range(250)), -61),
         (SAMPLE, START_MS, (1, None, -(2**31))),
         (COMMAND, START_MS, "time", {"a": [1, "x" * 200]}),

@@ -135,7 +135,7 @@ def test_rtc_memory_always_has_room():
     channels = [{"name": "c%d" % i} for i in range(15)]
     cfg = dict(config("scheduled"), channels=channels, sensors=[1] * 15, peers=128)
     node = Node(cfg)
-    node.step((ev.BOOT, START, ev.POWER_ON, 1, b"\x02\x00\x00\x00\x00\x09", 1))
+    node.step((ev.BOOT, START, ev.POWER_ON, 1, b"\x02\x00\x00\x00\x00\x09", 1, bytes(5)))
     for i in range(120):
         node.step((ev.PACKET, START + i, member(i + 20).seal(packet.PULL, b""), -50))
     for _ in range(30):
@@ -159,7 +159,7 @@ def test_a_crash_is_not_charged_as_radio_time():
     again = Node(config("scheduled"))
     again.restore(blob)
     before = again.pool.level_uj
-    again.step((ev.BOOT, node.last_ms + 2 * DAY, ev.WATCHDOG, 5, swarm.macs[1], 2))
+    again.step((ev.BOOT, node.last_ms + 2 * DAY, ev.WATCHDOG, 5, swarm.macs[1], 2, bytes(5)))
     assert again.pool.level_uj == before and again.radio_ms == 0 and again.awake_ms == 0
 
 

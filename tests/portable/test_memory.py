@@ -47,7 +47,7 @@ def boot(role, mac):
     if "qres.config" in sys.modules:  # as run.main does: checked once, needed never again
         del sys.modules["qres.config"]
         del qres.config
-    first = node.step((events.BOOT, 1357084800000, events.POWER_ON, 5, mac, 1))
+    first = node.step((events.BOOT, 1357084800000, events.POWER_ON, 5, mac, 1, bytes(5)))
     return node, first
 
 

@@ -60,6 +60,9 @@ class Port(Storage, Protocol):
     def mac(self) -> bytes:
         """The six bytes of the board's address."""
 
+    def build(self) -> bytes:
+        """What runs: four bytes that identify the application, and one as qres.KERNELS."""
+
     def session(self, fresh: bool) -> int:
         """The boot counter (u16) in memory that survives power-off; counted up first when `fresh`."""
 

@@ -14,6 +14,7 @@ import time
 
 import machine
 
+import qres
 from qres.events import COMMAND, DEEP, DEEP_SLEEP, LIGHT, PACKET, POWER_ON, SOFT, TIMER, WATCHDOG, WIRE_REPLY
 from qres.port import framing
 
@@ -251,6 +252,10 @@ class Port:
     def mac(self) -> bytes:
         """The station's address."""
         return machine.unique_id()[:6]
+
+    def build(self) -> bytes:
+        """As the deploy wrote it into the package."""
+        return qres.BUILD + bytes((qres.KERNELS,))
 
     def session(self, fresh: bool) -> int:
         """Counted in NVS, which survives an erased file system."""

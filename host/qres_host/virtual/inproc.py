@@ -27,6 +27,7 @@ from qres.node import Node
 from qres.port import framing
 from qres.run import Driver
 
+from qres_host import deploy
 from qres_host.virtual import protocol
 from qres_host.virtual.board import BATTERY_PIN, BOOTING, RUNNING, WAITING, Board, BoardSpec, Host
 from qres_host.virtual.clock import BoardClock
@@ -133,6 +134,10 @@ class InprocPort:
     def mac(self) -> bytes:
         """The board's address."""
         return self._board.spec.mac
+
+    def build(self) -> bytes:
+        """As a virtual machine with this application."""
+        return deploy.build_id() + b"\0"
 
     def session(self, fresh: bool) -> int:
         """The boot counter."""
