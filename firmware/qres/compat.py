@@ -49,9 +49,9 @@ def bit_length(value: int) -> int:
     if value < 0:
         value = -value
     bits = 0
-    while value >= 65536:
-        value >>= 16
-        bits += 16
+    while value >= 256:
+        value >>= 8
+        bits += 8
     while value:
         value >>= 1
         bits += 1

@@ -6,6 +6,7 @@ from qres.stats import Welford
 
 WARMUP = const(16)  # residuals before the first verdict
 _SCORE_FULL_Q8 = const(1997)  # 7.8 standard deviations: entropy 1 in the default profile
+_WINDOW = const(4096)  # residuals after which the past counts half
 _MAX = const(0xFFFFFFFF)
 
 
@@ -40,4 +41,6 @@ class Detector:
             mean = stats.mean()
             residual = mean + (residual - mean) * self.sigma_q8 // score
         stats.push(residual)
+        if stats.n >= _WINDOW:
+            stats.halve()
         return entropy, spike

@@ -36,10 +36,14 @@ def div(a: int, b: int) -> int:
 
 
 def isqrt(value: int) -> int:
-    """Floor of the square root of `value` >= 0, exact for any size (Newton, from above)."""
+    """Floor of the square root of `value` >= 0, exact for any size.
+
+    Newton's method from above; its first step is from a power of two, so that it needs no division.
+    """
     if value < 2:
         return value
-    x = 1 << ((bit_length(value) + 1) >> 1)
+    half = bit_length(value) >> 1
+    x = ((value >> half) + (1 << half)) >> 1
     while True:
         y = (x + value // x) >> 1
         if y >= x:

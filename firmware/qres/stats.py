@@ -1,15 +1,15 @@
-"""Running statistics, exact: integers of any size instead of rounded floats."""
+"""Running statistics, exact: integers of any size instead of rounded floats.
+
+`qres.moments` keeps the same sums in machine words, `qres.ew` forgets the past.
+"""
 
 from qres.fixed import isqrt
 
-_WINDOW = 4096  # samples after which the past counts half
-
 
 class Welford:
-    """Exact running mean and variance of integers, in the shifted-sum form of Welford's update (Chan 1983).
+    """Exact mean and variance of all samples, in the shifted-sum form of Welford's update (Chan 1983).
 
-    Keeps n, S = sum(x - x0), Q = sum((x - x0)^2).  At 4,096 samples all three are halved, so that the
-    statistics follow a slowly changing signal and stay bounded.
+    Keeps n, S = sum(x - x0), Q = sum((x - x0)^2), so nothing is ever rounded, however many samples come.
     """
 
     STATE = "u:n i:x0 i:s u:q"
@@ -29,10 +29,6 @@ class Welford:
         self.n += 1
         self.s += d
         self.q += d * d
-        if self.n >= _WINDOW:
-            self.n >>= 1
-            self.s >>= 1
-            self.q >>= 1
 
     def merge(self, other: "Welford") -> None:
         """Add all samples of `other`, which stays as it is."""
@@ -44,6 +40,12 @@ class Welford:
         self.q += other.q + 2 * shift * other.s + other.n * shift * shift
         self.s += other.s + other.n * shift
         self.n += other.n
+
+    def halve(self) -> None:
+        """Let all samples so far count half, rounded down: called now and then, the statistics follow the signal."""
+        self.n >>= 1
+        self.s >>= 1
+        self.q >>= 1
 
     def mean(self) -> int:
         """Mean, rounded down; 0 before the first sample."""

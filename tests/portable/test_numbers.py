@@ -1,6 +1,7 @@
 """fixed, stats, rng, compat: numbers against plain big-integer arithmetic and published vectors."""
 
 from qres import compat, fixed
+from qres.moments import Moments
 from qres.rng import Rng
 from qres.stats import Welford
 from support import below, raises, xorshift
@@ -26,6 +27,17 @@ def test_isqrt_exact():
             for v in (n, n * n, n * n - 1 if n else 0):
                 r = fixed.isqrt(v)
                 assert r * r <= v < (r + 1) * (r + 1)
+
+
+def test_isqrt_around_every_kind_of_square():
+    for bits in range(1, 33):
+        for root in (1 << bits - 1, (1 << bits) - 1, (3 << bits) // 4):
+            square = root * root
+            for v, r in ((square - 1, root - 1), (square, root), (square + 2 * root, root), (square + 1, root)):
+                assert fixed.isqrt(v) == r
+    for v in range(1200):
+        r = fixed.isqrt(v)
+        assert r * r <= v < (r + 1) * (r + 1)
 
 
 def test_log2_and_exp2_are_inverse_and_monotone():
@@ -113,8 +125,31 @@ def test_welford_deviation_matches_its_definition():
     assert flat.deviation_q8(8) == 256  # a variance of zero counts as one unit
 
 
-def test_welford_window_bounds_the_state():
+def test_welford_stays_exact_and_halving_lets_it_follow():
     w = Welford()
+    level = (1 << 30) - 5
     for i in range(9000):
-        w.push(1 << 30 if i & 1 else -(1 << 30))
-    assert w.n < 4096 and abs(w.mean()) < 1 << 20
+        w.push(level + (i & 1))
+    assert w.n == 9000 and w.mean() == level and w.spread() == 4500 * 4500
+    while w.n > 4:
+        w.halve()
+    for _ in range(20):
+        w.push(-level)
+    assert w.mean() < -level >> 1
+
+
+def test_sums_in_machine_words_are_those_of_any_size():
+    source = xorshift(13)
+    for bits in (1, 8, 15, 16, 29):
+        words, wide = Moments(), Welford()
+        for _ in range(200):
+            x = below(source, 1 << bits + 1) - (1 << bits)
+            words.push(x)
+            wide.push(x)
+        same = words.welford()
+        assert (same.n, same.x0, same.s, same.q) == (wide.n, wide.x0, wide.s, wide.q)
+    three = Moments()
+    assert three.mean_q32() == three.m2_q32() == 0
+    for x in (0, 0, 1):
+        three.push(x)
+    assert three.mean_q32() == 21845 and three.m2_q32() == 1  # 65536 / 3, 2 / 3
