@@ -28,7 +28,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from qres import cm, mixed, state
+from qres import cm, mixed, rice
 from qres.codec import decode
 from qres.encoder import CODERS, Encoder
 from qres.packet import PAYLOAD_MAX
@@ -39,7 +39,10 @@ from qres_host.virtual.playback import make_weather
 BOARDS = 15
 ORDER = 8
 STEPS = 25  # of each recording that the emulator codes, if they fit one packet
-CALLED = ((state, "predict"), (state, "learn"), (cm, "scale"), (cm, "symbol"), (mixed, "code"), (mixed, "code_bits"))
+CALLED = (
+    *((mixed, "predict"), (mixed, "learn"), (cm, "scale"), (cm, "symbol"), (mixed, "code"), (mixed, "code_bits")),
+    *((rice, "settle"), (rice, "advance"), (rice, "put"), (rice, "put_residual")),
+)
 """Kernels that bytecode calls, and the modules in whose names it does."""
 Step = tuple[int | None, ...]
 
@@ -110,7 +113,9 @@ def emulated() -> Iterator[dict[str, list[int]]]:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
     rv32 = importlib.import_module("rv32")
     machine = {
-        name: kernel for module in ("forecast", "rangecoder", "cm") for name, kernel in rv32.load(module).items()
+        name: kernel
+        for module in ("forecast", "rangecoder", "cm", "golomb")
+        for name, kernel in rv32.load(module).items()
     }
     counts: dict[str, list[int]] = {name: [0, 0, 0] for _, name in CALLED}
 
@@ -144,7 +149,8 @@ def chip_row(coder: int, stream: Stream) -> dict[str, float | str | int]:
     with emulated() as counts:
         while steps < len(rows) and encoder.add(steps, rows[steps]):
             steps += 1
-    instructions, helpers = (sum(count[i] for count in counts.values()) / counts["learn"][2] for i in (0, 1))
+    learned = counts["learn"][2] + counts["advance"][2]
+    instructions, helpers = (sum(count[i] for count in counts.values()) / learned for i in (0, 1))
     return {"coder": CODERS[coder], "stream": stream.name, "instructions": instructions, "helpers": helpers}
 
 

@@ -1,29 +1,8 @@
-"""Bits into bytes and back, most significant first."""
+"""Bits out of bytes, most significant first; `qres.golomb.put` writes them."""
 
 
 class BitsError(ValueError):
     """Bytes that end too early."""
-
-
-class BitWriter:
-    """Appends bits to a bytearray."""
-
-    def __init__(self) -> None:
-        """Empty."""
-        self.data = bytearray()
-        self.bits = 0  # bits written
-
-    def put(self, value: int, count: int) -> None:
-        """Append the low `count` bits of `value` >= 0."""
-        while count > 0:
-            free = -self.bits & 7
-            if free == 0:
-                self.data.append(0)
-                free = 8
-            take = count if count < free else free
-            count -= take
-            self.data[-1] |= ((value >> count) & ((1 << take) - 1)) << (free - take)
-            self.bits += take
 
 
 class BitReader:

@@ -74,7 +74,7 @@ class Encoder:
         self.state = State(channels, base.order if base else COLD_ORDER, kind)
         self.state.silent = [max(silent // (2 * eps + 1), 1) if silent else 0 for eps, silent in self.modes]
         self.point = None if isinstance(base, Model) else base
-        self.head = 11 + (0 if base is None else 4) + (1 + 4 * channels if modes and not self.point else 0)
+        self.head = 0  # bytes of the header
         self.coder = kind(channels, limit, None)
         if isinstance(base, Model):
             self.state.start(base)
@@ -88,16 +88,17 @@ class Encoder:
         state, coder = self.state, self.coder
         if self.steps == 0:
             self.index = index
+            self.head = len(self._header(0, 0))
             if self.point:
                 from qres.checkpoint import resume
 
                 resume(state, coder, self.point, abs(index - self.point.next_index))
-        mark = coder.mark()
-        kept = bytes(state.ints), bytes(state.words), bytes(state.runs), list(state.last), state.away
+        coder.mark()
+        state.mark()
         self._code(values)
         if self.head + coder.size() > self.limit:
-            coder.back(mark)
-            state.back(kept)
+            coder.back()
+            state.back()
             return False
         self.steps += 1
         return True
@@ -132,10 +133,13 @@ class Encoder:
 
     def finish(self, period_ms: int, regime: int, kept: bool = False) -> bytes:
         """The packet: header, then the code; nothing can follow.  `kept`: the sender keeps its `checkpoint`."""
+        flags = regime << 4 | (KEPT if kept else 0)
+        return bytes(self._header(flags, period_code(period_ms)) + self.coder.finish())
+
+    def _header(self, flags: int, period: int) -> bytearray:
         state = CHECKPOINT if self.point else SWARM if self.base else COLD
         told = bool(self.modes) and not self.point
-        flags = (MODES if told else 0) | (KEPT if kept else 0)
-        out = bytearray([state | self.coder.ID << 2 | regime << 4 | flags, self.steps])
+        out = bytearray([state | self.coder.ID << 2 | flags | (MODES if told else 0), self.steps])
         if self.point:
             put_varint(out, zigzag(self.index - self.point.next_index))
             out += self.point.name
@@ -143,16 +147,15 @@ class Encoder:
             if self.base is None:
                 out.append(self.state.channels)
             put_varint(out, self.index)
-            code = period_code(period_ms)
-            out.append(code & 255)
-            out.append(code >> 8)
+            out.append(period & 255)
+            out.append(period >> 8)
             if isinstance(self.base, Model):
                 out += self.base.hash
         if told:
             from qres.checkpoint import put_modes
 
             put_modes(out, self.modes)
-        return bytes(out + self.coder.finish())
+        return out
 
     def dump(self, out: "Writer") -> None:
         """Write what is in the packet so far to a snapshot."""
@@ -166,6 +169,7 @@ class Encoder:
         """Read it from a snapshot, of the same base; ValueError when it is of another configuration."""
         self.index = data.uint()
         self.steps = data.uint()
+        self.head = len(self._header(0, 0))
         if self.steps:
             self.coder.load(data)
             self.state.load(data)

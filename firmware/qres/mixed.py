@@ -4,14 +4,15 @@ from array import array
 
 from qres import cm
 from qres.compat import bit_length, const
-from qres.forecast import DELTAS, MEANS, MU
-from qres.rangecoder import AT, code, code_bits, ended, finish, length, start
+from qres.forecast import DELTAS, MEANS, MU, NEIGHBOURS, learn, predict
+from qres.rangecoder import AT, back, code, code_bits, ended, finish, length, mark, start
 from qres.state import unzigzag, zigzag
 
 if False:
     from qres.snapshot import Reader, Writer
     from qres.state import State
 
+_LEARNING = const(41)  # rate of the predictor inside a packet, Q10
 _FRESH_RATE = const(12)  # shift: the mixer learns faster where it starts from what holds for all sensors
 _KEPT_RATE = const(13)
 _EVEN = const(8192)  # a probability of one half
@@ -25,6 +26,7 @@ class Mixed:
     ID = 2
     SHARED = cm.MIXER + cm.SHARED  # words of all channels
     OWN = cm.OWN  # of each
+    LAGS = 16  # at most
 
     def __init__(self, channels: int, limit: int, data: "bytes | None") -> None:
         """To write at most `limit` bytes, or to read `data`."""
@@ -32,6 +34,7 @@ class Mixed:
         self.work = array("i", [0] * cm.WORK)
         self.buf = bytearray(limit + 8 + _SPARE * channels) if data is None else bytearray(data)
         self.gone = 0  # bits of the channels that the last step lacked
+        self.kept = array("i", [0] * 5)  # what `back` needs
         start(self.work, data)
         self.work[cm.RATE] = _FRESH_RATE
 
@@ -64,6 +67,17 @@ class Mixed:
             state.words[i] = data[at + i] << 8 | 134  # the middle of what rounds to it, and 6 seen
         self.work[cm.RATE] = _KEPT_RATE
         return at + cm.MIXER + cm.SHARED
+
+    def predict(self, state: "State", c: int, weights: int) -> None:
+        """Predict the next change of channel `c`."""
+        before = c if c < NEIGHBOURS else NEIGHBOURS
+        predict(0, 0, weights, c * state.stride, state.order, before, state.stride, state.ints, state.words)
+
+    def learn(self, state: "State", c: int, weights: int, change: int) -> None:
+        """Learn the change that came."""
+        before = c if c < NEIGHBOURS else NEIGHBOURS
+        at = c * state.stride
+        learn(weights, at, state.order, before, state.stride, _LEARNING, change, state.ints, state.words)
 
     def step(self, gone: int, channels: int) -> int:
         """Code which channels give no value in this step, as bits; the same."""
@@ -137,15 +151,15 @@ class Mixed:
         """Reading: whether the bytes are just those of what was read."""
         return ended(self.work)
 
-    def mark(self) -> "tuple[bytes, bytes, int]":
-        """What `back` needs."""
-        return bytes(self.work), bytes(self.buf[: self.work[AT]]), self.gone
+    def mark(self) -> None:
+        """Keep what `back` needs."""
+        mark(self.work, self.buf, self.kept)
+        self.kept[4] = self.gone
 
-    def back(self, mark: "tuple[bytes, bytes, int]") -> None:
-        """Undo what was written since."""
-        self.work = array("i", mark[0])
-        self.buf[: len(mark[1])] = mark[1]
-        self.gone = mark[2]
+    def back(self) -> None:
+        """Undo what was written since `mark`."""
+        back(self.work, self.buf, self.kept)
+        self.gone = self.kept[4]
 
     def dump(self, out: "Writer") -> None:
         """Write what was coded so far to a snapshot."""

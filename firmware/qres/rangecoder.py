@@ -77,25 +77,50 @@ def start(work: "array[int]", data: "bytes | bytearray | None") -> None:
             work[_CODE] = work[_CODE] << 8 | (data[i] if i < len(data) else 0)
 
 
-def _last(work: "array[int]") -> "tuple[int, int]":
-    """(bytes that still have to follow, 0 to 3; value of the last 24 bits with them and zeros behind)."""
+def _rest(work: "array[int]") -> int:
+    """Bytes that still have to follow, 0 to 3: as many as make a number from low to below low + range."""
     low = work[_LOW]
     for n in range(3):
         unit = 1 << (24 - 8 * n)
-        value = (low + unit - 1) // unit * unit
-        if value < low + work[_RANGE]:
-            return n, value
-    return 3, low
+        if (low + unit - 1) // unit * unit < low + work[_RANGE]:
+            return n
+    return 3
+
+
+def _end(work: "array[int]", n: int) -> int:
+    """The last 24 bits of a code that ends with `n` more bytes, zeros behind; 2^24 more where there is a carry."""
+    unit = 1 << (24 - 8 * n)
+    return (work[_LOW] + unit - 1) // unit * unit
 
 
 def length(work: "array[int]") -> int:
     """Bytes that the code takes when it ends now."""
-    return work[AT] + _last(work)[0]
+    return work[AT] + _rest(work)
+
+
+def mark(work: "array[int]", buf: bytearray, kept: "array[int]") -> None:
+    """Keep in kept[0..3] what `back` needs."""
+    for i in range(3):
+        kept[i] = work[i]
+    kept[3] = buf[work[AT] - 1] if work[AT] else 0
+
+
+def back(work: "array[int]", buf: bytearray, kept: "array[int]") -> None:
+    """Undo what was written since `mark`; of the bytes before it, one carry at most has changed some."""
+    for i in range(3):
+        work[i] = kept[i]
+    at = work[AT] - 1
+    if at >= 0 and buf[at] != kept[3]:
+        while buf[at] == 0:
+            buf[at] = 255
+            at -= 1
+        buf[at] -= 1
 
 
 def finish(work: "array[int]", buf: bytearray) -> bytes:
     """The whole code; `work` and `buf` have served."""
-    n, value = _last(work)
+    n = _rest(work)
+    value = _end(work, n)
     end = work[AT]
     for i in range(n):
         buf[end + i] = value >> (16 - 8 * i) & 255
@@ -110,5 +135,5 @@ def finish(work: "array[int]", buf: bytearray) -> bytes:
 
 def ended(work: "array[int]") -> bool:
     """Decoder: whether the bytes are just those that the encoder wrote."""
-    n, value = _last(work)
-    return work[AT] - 3 + n == work[_END] and work[_CODE] == value - work[_LOW]
+    n = _rest(work)
+    return work[AT] - 3 + n == work[_END] and work[_CODE] == _end(work, n) - work[_LOW]

@@ -7,7 +7,7 @@ from array import array
 
 from qres.compat import const
 from qres.fixed import MAX32, MIN32, exp2_q12
-from qres.forecast import CHANGE_MAX, COUNT, DELTAS, LOSS, MEANS, MU, NEIGHBOURS, NEWS, SEEN, learn, predict
+from qres.forecast import CHANGE_MAX, COUNT, DELTAS, LOSS, MEANS, MU, NEIGHBOURS, NEWS, SEEN
 
 if False:
     from typing import Any
@@ -16,7 +16,6 @@ if False:
     from qres.snapshot import Reader, Writer
 
 COLD_ORDER = const(4)  # of a packet that starts from nothing
-_LEARNING = const(41)  # rate inside a packet, Q10
 _MODEL_SEEN = const(6)  # changes that the model's scale counts for
 _FIRST_MEAN = const(8192)  # 16 LSB, before anything is known
 MEAN_MAX = const(0x20000000)
@@ -40,13 +39,23 @@ def unzigzag(value: int) -> int:
     return -((value + 1) >> 1) if value & 1 else value >> 1
 
 
+class _Slices:
+    """Gives slices as objects."""
+
+    def __getitem__(self, index: "slice") -> "slice":
+        return index
+
+
+_ALL = _Slices()[:]  # made once: `[:]` makes a new one each time, and a step of a packet allocates nothing
+
+
 class State:
     """The arrays that the kernels of `forecast` and of a coder work on; `coder` is the class of that coder."""
 
     def __init__(self, channels: int, order: int, coder: "Any") -> None:
         """Nothing known."""
         self.channels = channels
-        self.order = order
+        self.order = order = min(order, coder.LAGS)
         self.stride = DELTAS + max(order, 2)
         self.shared: int = coder.SHARED
         self.per: int = order + NEIGHBOURS + coder.OWN
@@ -57,6 +66,8 @@ class State:
         self.runs = bytearray(channels)  # values in a row that were just as predicted
         self.away = 0  # bits of the channels whose next value is the first after a gap ...
         self.gap = 0  # ... of so many halvings of the surprise
+        self.kept: Any = ()  # what `back` needs: copies of ints, words, runs and last,
+        self.kept_away = 0  # and away
         self.residual = 0  # of the last value against its prediction; 0 where there was none
         coder.prepare(self)
         for at in range(0, len(self.ints), self.stride):
@@ -64,7 +75,7 @@ class State:
                 self.ints[at + i] = _FIRST_MEAN
 
     def start(self, model: "Model") -> None:
-        """Start from the swarm's model, which has as many channels and the same order."""
+        """Start from the swarm's model, which has as many channels and no lower order."""
         n = self.ints
         for c in range(self.channels):
             at = c * self.stride
@@ -97,14 +108,13 @@ class State:
             self.away &= ~(1 << c)
             value = self._after_gap(c, coder, value)
         else:
-            before = min(c, NEIGHBOURS)
             weights = self.shared + c * self.per
-            predict(0, 0, weights, at, self.order, before, self.stride, n, self.words)
+            coder.predict(self, c, weights)
             change = self._change(c, coder, value - self.last[c])
             value = self.last[c] + change
             self.residual = change - ((n[at + MU] + 8) >> 4)
             change = min(max(change, -CHANGE_MAX), CHANGE_MAX)
-            learn(weights, at, self.order, before, self.stride, _LEARNING, change, n, self.words)
+            coder.learn(self, c, weights, change)
         self.last[c] = value
         return value
 
@@ -127,7 +137,7 @@ class State:
         kept = [n[at + MEANS + i] for i in range(3)]
         for i in range(3):
             n[at + MEANS + i] = min(kept[i], MEAN_MAX >> self.gap) << self.gap
-        predict(0, 0, self.shared + c * self.per, at, self.order, 0, self.stride, n, self.words)
+        n[at + MU] = 0
         change: int = coder.change(self, c, value - self.last[c])
         for i in range(3):
             n[at + MEANS + i] = kept[i]
@@ -139,13 +149,25 @@ class State:
         """Channel `c` gave nothing in this step."""
         self.ints[c * self.stride + NEWS] = 0
 
-    def back(self, kept: "tuple[bytes, bytes, bytes, list[int], int]") -> None:
-        """Undo what was learned since these were the contents of ints, words, runs, last and away."""
-        self.ints = array("i", kept[0])
-        self.words = array("H", kept[1])
-        self.runs = bytearray(kept[2])
-        self.last = kept[3]
-        self.away = kept[4]
+    def mark(self) -> None:
+        """Keep what `back` needs."""
+        kept = self.kept
+        if not kept:
+            kept = self.kept = (self.ints[:], self.words[:], self.runs[:], self.last[:])
+        kept[0][_ALL] = self.ints
+        kept[1][_ALL] = self.words
+        kept[2][_ALL] = self.runs
+        kept[3][_ALL] = self.last
+        self.kept_away = self.away
+
+    def back(self) -> None:
+        """Undo what was learned since `mark`."""
+        kept = self.kept
+        self.ints[_ALL] = kept[0]
+        self.words[_ALL] = kept[1]
+        self.runs[_ALL] = kept[2]
+        self.last[_ALL] = kept[3]
+        self.away = self.kept_away
 
     def dump(self, out: "Writer") -> None:
         """Write everything to a snapshot."""
@@ -166,4 +188,7 @@ class State:
         for i in range(len(ints)):
             if not -MEAN_MAX <= ints[i] <= MEAN_MAX:
                 raise ValueError("out of range")
-        self.back((bytes(array("i", ints)), words, runs, last, self.away))
+        self.ints[_ALL] = array("i", ints)
+        self.words[_ALL] = array("H", words)
+        self.runs[_ALL] = runs
+        self.last[_ALL] = last

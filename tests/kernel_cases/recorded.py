@@ -1,11 +1,13 @@
 """Arguments of the packet coder's kernels, recorded while packets of many kinds are coded."""
 
-from qres import cm, encoder, forecast, mixed, rangecoder, state
+from array import array
+
+from qres import cm, encoder, forecast, golomb, mixed, rangecoder, rice
 from qres.fixed import MAX32, MIN32
 from qres.model import Model
 from support import below, xorshift
 
-MODULES = (rangecoder, cm, forecast, state, mixed)
+MODULES = (rangecoder, cm, forecast, mixed, golomb, rice)
 KERNELS = (
     "code",
     "code_bits",
@@ -22,6 +24,11 @@ KERNELS = (
     "scale",
     "symbol",
     "magnitude",
+    "settle",
+    "choose",
+    "advance",
+    "put",
+    "put_residual",
 )
 EACH = 40  # calls kept of each kernel
 EVERY = 121  # of so many
@@ -37,17 +44,22 @@ def _rows(source, channels, size):
         yield tuple(x)
 
 
-def _packets():
+def _packets(coder):
     source = xorshift(5)
     for size in (0, 1, 40, 3000, 1 << 22, 1 << 30):
         for channels in (1, 4):
             model = Model(channels, 4, [131071, -131071, 65536, -9, 70000] * channels)
             base = None
             for turn in range(3):
-                packet = encoder.Encoder(channels, encoder.CM, 900, base)
+                packet = encoder.Encoder(channels, coder, 900, base)
                 for i, row in enumerate(_rows(source, channels, size)):
                     packet.add(100 * turn + i, row)
                 base = packet.checkpoint(7, 1000) if turn else model
+
+
+def _copy(item):
+    """A buffer as it is now, also one that a kernel sees through a view."""
+    return array("i", item) if isinstance(item, memoryview) else item[:]
 
 
 _kept = {}
@@ -63,7 +75,7 @@ def recorded():
         def call(*arguments):
             number = counts[name] = counts.get(name, -1) + 1
             if number % EVERY == 0 and len(kept.setdefault(name, [])) < 2 * EACH:
-                kept[name].append(tuple(item if isinstance(item, int) else item[:] for item in arguments))
+                kept[name].append(tuple(item if isinstance(item, int) else _copy(item) for item in arguments))
             return function(*arguments)
 
         return call
@@ -75,7 +87,8 @@ def recorded():
                 originals.append((module, name, value))
                 setattr(module, name, wrap(name, value))
     try:
-        _packets()
+        _packets(encoder.CM)
+        _packets(encoder.RICE)
     finally:
         for module, name, value in originals:
             setattr(module, name, value)

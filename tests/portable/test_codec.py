@@ -4,7 +4,12 @@ from qres import codec
 from qres.encoder import CM, HUFFMAN, RICE, Encoder
 from qres.fixed import MAX32, MIN32
 from qres.model import Model
-from support import below, noise, raises, xorshift
+from support import below, is_micropython, noise, raises, xorshift
+
+try:
+    from gc import mem_alloc
+except ImportError:
+    mem_alloc = None
 
 LIMIT = 232
 
@@ -245,3 +250,21 @@ def test_truncations_are_refused():
             except codec.CodecError:
                 pass
         assert taken <= (1 if coder == CM else 0)  # an arithmetic code can happen to end there; the frame's tag tells
+
+
+def test_a_step_of_a_packet_allocates_nothing():
+    if not is_micropython:
+        return None
+
+    def measure():
+        for coder in (RICE, HUFFMAN, CM):
+            for modes in (None, [(1, 0), (0, 3), (0, 0)]):
+                rows = walk(xorshift(3), 3, 60, 30, 20)
+                e = Encoder(3, coder, 5000, None, modes)
+                fill(e, rows[:10], 0)
+                rest = rows[10:]
+                before = mem_alloc()
+                fill(e, rest, 10)
+                assert mem_alloc() == before and e.steps == 60, (coder, mem_alloc() - before)
+
+    return measure
