@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from qres.codec import CodecError
 
 from qres_host import native
-from qres_host.blocks import fit, linear, loops, tokens
+from qres_host.blocks import fit, linear, loops, token_loops, tokens
 from qres_host.blocks.linear import Plan
-from qres_host.blocks.varint import Reader, put, put_signed
+from qres_host.blocks.loops import ready
+from qres_host.blocks.varint import Reader, put, put_folded, put_signed
 
 STATE: Final = 1 << 16
 """The coder's state before the first value is put, and so after the last one is read."""
@@ -26,22 +27,22 @@ KEYS: Final = 3 * 32 + 1
 """Keys of BY_SIZE."""
 LEVELS_SEEN: Final = 1024
 JUDGED: Final = 8192
-STRETCH: Final = 512
+STRETCH: Final = 256
 """Contexts are judged by stretches of so many rows, JUDGED rows in all."""
 
 DIFFERENCES, TAPS, CONSTANT = 3, 4, 64
 KIND_SHIFT: Final = 4
 
 Ints = NDArray[np.int64]
+Values = NDArray[np.int32]
 
 
 class Column(NamedTuple):
-    """One column ready to be put."""
+    """One column ready to be put: residuals, and where the token of each stands in the tables."""
 
     head: bytes
-    u: Ints
-    token: Ints
-    context: NDArray[np.uint8]
+    residuals: Any
+    places: Any
     coder: tokens.Coder | None
 
 
@@ -50,8 +51,8 @@ def bits_for(rows: int) -> int:
     return 14 if rows >= 8192 else 13 if rows >= 4096 else 12
 
 
-def encode(columns: list[Ints], ordered: bool = True) -> bytes:
-    """Columns of one length, at least 1, int64 within 32 bits, as bytes; not `ordered`: no value tells of the next."""
+def encode(columns: list[Values], ordered: bool = True) -> bytes:
+    """Columns of one length, at least 1, as bytes; not `ordered`: no value tells of the next."""
     kin = fit.Kin() if ordered else None
     done = [_column(v, columns[:c], kin) for c, v in enumerate(columns)]
     head = b"".join(column.head for column in done)
@@ -59,110 +60,96 @@ def encode(columns: list[Ints], ordered: bool = True) -> bytes:
     words = []
     for column in reversed(done):
         if column.coder is not None:
-            state, part = column.coder.put(column.u, column.token, column.context, state)
+            state, part = column.coder.put(column.residuals, column.places, state)
             words.append(part)
-    stream = np.concatenate([*words, np.empty(0, np.uint16)])[::-1].astype("<u2").tobytes()
-    return put(len(head)) + head + state.to_bytes(4, "little") + stream
+    return put(len(head)) + head + state.to_bytes(4, "little") + b"".join(reversed(words))
 
 
-def _column(v: Ints, columns: list[Ints], kin: fit.Kin | None) -> Column:
+def _column(v: Values, columns: list[Values], kin: fit.Kin | None) -> Column:
     """Plan one column and describe it."""
-    if not np.any(v != v[0]):
-        return Column(bytes((CONSTANT,)) + put_signed(int(v[0])), v, v, np.zeros(0, np.uint8), None)
+    if v.min() == v.max():
+        return Column(bytes((CONSTANT,)) + put_signed(int(v[0])), v, v, None)
     plan = fit.plan(v, kin, len(columns)) if kin else Plan(0, int(np.median(v)))
-    r = linear.residuals(v, plan, columns)
-    found = tokens.counted(r)
-    u = np.asarray(found.u)
-    parts = tokens.cheapest(found)
-    token = tokens.tokens(np.asarray(found.token), parts)
-    kind, limits = _contexts(v, token, parts, plan) if kin else (NO_CONTEXT, np.zeros(0, np.int64))
-    context = np.zeros(v.size, np.uint8)
-    if kind:
-        key = _sizes(token, parts) if kind == BY_SIZE else _levels(v, plan.first, np.arange(v.size))
-        context = _context(key, limits)
-    table = _table(token, context, int(token.max()) + 1, limits.size + 1)
-    weights = tokens.weights(table, bits_for(v.size))
-    coder = tokens.Coder(weights, bits_for(v.size), parts)
+    r, finest, places = tokens.empty(v.size), tokens.empty(v.size, "i2"), tokens.empty(v.size, "i2")
+    counts = tokens.room(tokens.FINEST.base.size)
+    most = linear.residuals(v, plan, columns, r, finest, counts)
+    parts = tokens.cheapest(counts, most + 1)
+    size = int(tokens.merged_tokens(parts)[most]) + 1
+    values = ready(v)
+    kind, limits = _contexts(v, values, finest, size, parts, plan) if kin else (NO_CONTEXT, np.zeros(0, np.int64))
+    table = tokens.room((limits.size + 1) * size)
+    merged, length = tokens.merged_tokens(parts), ready(parts.length)
+    by_size = ready(_by_size(limits))
+    token_loops.place(values, plan.first, finest, merged, length, kind, ready(limits), by_size, size, places, table)
+    weights = tokens.room(len(table))
+    loops.weigh(table, size, bits_for(v.size), weights)
     flags = plan.differences | (TAPS if plan.taps else 0) | kind << KIND_SHIFT
-    head = bytes((flags,)) + _describe(plan) + bytes((parts.small << 2 | parts.fine,)) + put(table.shape[1])
+    head = bytes((flags,)) + _describe(plan) + bytes((parts.small << 2 | parts.fine,)) + put(size)
     if kind:
-        head += bytes((limits.size,)) + b"".join(put_signed(int(step)) for step in np.diff(limits, prepend=0))
-    return Column(head + _tables(weights), u, token, context, coder)
+        head += bytes((limits.size,)) + put_folded(_steps(limits))
+    coder = tokens.Coder(weights, size, bits_for(v.size), parts)
+    return Column(head + _tables(weights), r, places, coder)
 
 
-def _sizes(token: Ints, parts: tokens.Split) -> Ints:
-    """The key of BY_SIZE for each row, as `get_tokens` sees it."""
-    key: Any = np.empty(token.size, np.int64) if native.COMPILED else [0] * token.size
-    loops.sizes(loops.ready(token), loops.ready(parts.length), key)
-    return np.asarray(key, np.int64)
+def _steps(limits: Ints) -> list[int]:
+    """Each limit less the one before."""
+    values = limits.tolist()
+    return [value - last for value, last in zip(values, [0, *values])]
 
 
-def _levels(v: Ints, first: int, rows: Ints) -> Ints:
-    """The key of BY_LAST and BY_SUM for these rows: the value before, less the first."""
-    key = linear.wrap(v[np.maximum(rows - 1, 0)] - first)
-    key[rows == 0] = 0
-    return key
+def _by_size(limits: Ints) -> Ints:
+    """The context of each key of BY_SIZE: how many limits lie below."""
+    return np.searchsorted(limits, np.arange(KEYS))
 
 
-def _context(key: Ints, limits: Ints) -> NDArray[np.uint8]:
-    """How many of the limits are below each key."""
-    context = np.zeros(key.size, np.uint8)
-    for limit in limits:
-        context += key > limit
-    return context
-
-
-def _table(token: Ints, context: NDArray[Any], size: int, contexts: int) -> Ints:
-    """Tokens counted, a row a context."""
-    counts: Ints = np.bincount(context * np.int64(size) + token, minlength=size * contexts)
-    return counts.reshape(contexts, size)
-
-
-def _contexts(v: Ints, token: Ints, parts: tokens.Split, plan: Plan) -> tuple[int, Ints]:
+def _contexts(v: Values, values: Any, finest: Any, size: int, parts: tokens.Split, plan: Plan) -> tuple[int, Ints]:
     """The kind of contexts, and their limits, that cost least over some stretches of the column."""
     step = max(1, v.size // JUDGED)
-    starts = np.arange(0, v.size, STRETCH * step) if step > 1 else np.zeros(1, np.int64)
-    rows = (starts[:, None] + np.arange(STRETCH if step > 1 else v.size)).ravel()
-    rows = rows[: np.searchsorted(rows, v.size)]
-    some = token[rows]
-    size = int(some.max()) + 1
-    best = tokens.entropy(np.bincount(some)[None], step)
+    room = min(v.size, (v.size // (STRETCH * step) + 1) * STRETCH)
+    some, keys, counts = tokens.empty(room, "i2"), tokens.empty(room, "u1"), tokens.room(KEYS)
+    stretches = STRETCH, step
+    taken = token_loops.sample(finest, tokens.merged_tokens(parts), ready(parts.length), *stretches, some, keys, counts)
+
+    def bits(keys: Any, contexts: Ints, count: int) -> float:
+        table = tokens.room(count * size)
+        return tokens.entropy_of(some, keys, taken, contexts, table, size, step)
+
+    best = bits(keys, np.zeros(KEYS, np.int64), 1)
     found = NO_CONTEXT, np.zeros(0, np.int64)
-    by_size = _table(some, _sizes(some, parts), size, KEYS)
     for count in BY_SIZE_COUNTS:
-        limits = _limits(by_size.sum(axis=1).cumsum(), count)
-        bits = tokens.entropy(np.add.reduceat(by_size, np.concatenate([[0], limits + 1])), step)
-        if bits < best:
-            best, found = bits, (BY_SIZE, limits)
+        limits = _limits(counts, count)
+        cost = bits(keys, _by_size(limits), limits.size + 1)
+        if cost < best:
+            best, found = cost, (BY_SIZE, limits)
     if plan.taps or plan.differences > 1:
         return found
-    key = _levels(v, plan.first, rows)
-    ranked = np.sort(key[:: max(1, key.size // LEVELS_SEEN)])
+    ranked = np.sort(linear.wrap(v[:: max(1, v.size // LEVELS_SEEN)].astype(np.int64) - plan.first))
     limits = np.unique(ranked[np.arange(1, BY_LEVEL_COUNT) * ranked.size // BY_LEVEL_COUNT])
-    bits = tokens.entropy(_table(some, _context(key, limits), size, limits.size + 1), step)
-    return (BY_SUM if plan.differences else BY_LAST, limits) if bits < best else found
+    token_loops.levels(values, plan.first, ready(limits), *stretches, keys)
+    cost = bits(keys, np.arange(KEYS), limits.size + 1)
+    return (BY_SUM if plan.differences else BY_LAST, limits) if cost < best else found
 
 
-def _limits(running: Ints, count: int) -> Ints:
-    """Limits between keys 0, 1, 2, ..., of these running sums of rows, that part the rows in about `count` parts."""
-    total = int(running[-1])
-    keys = np.unique(np.searchsorted(running, np.arange(1, count) * total // count, side="right"))
-    return keys[running[keys] < total]
+def _limits(counts: Any, parts: int) -> Ints:
+    """Limits between keys so counted, that part the rows in about `parts` parts."""
+    out = tokens.empty(parts)
+    found = token_loops.limits(counts, parts, out)
+    return np.array(out[:found], np.int64)
 
 
 def _describe(plan: Plan) -> bytes:
     """The fields of a plan."""
     out = put_signed(plan.first)
     if plan.taps:
-        out += bytes((plan.order, plan.shift)) + put(plan.other + 1) + b"".join(map(put_signed, plan.taps))
+        out += bytes((plan.order, plan.shift)) + put(plan.other + 1) + put_folded(plan.taps)
     return out
 
 
-def _tables(weights: Ints) -> bytes:
+def _tables(weights: Any) -> bytes:
     """Weights as bits."""
-    room = 5 * weights.size + 8
+    room = 5 * len(weights) + 8
     out: Any = np.empty(room, np.uint8) if native.COMPILED else bytearray(room)
-    used = loops.put_tables(loops.ready(weights.ravel()), weights.size, out)
+    used = loops.put_tables(weights, len(weights), out)
     return bytes(out[:used])
 
 
@@ -173,7 +160,7 @@ def decode(data: bytes, at: int, rows: int, channels: int) -> list[Ints]:
     if end + 4 > len(data) or (len(data) - end) % 2:
         raise CodecError("truncated")
     state = int.from_bytes(data[end : end + 4], "little")
-    words = loops.ready(np.frombuffer(data, "<u2", offset=end + 4).astype(np.uint16))
+    words = ready(np.frombuffer(data, "<u2", offset=end + 4).astype(np.uint16))
     reader = Reader(data[:end], reader.at)
     columns: list[Ints] = []
     place = 0
@@ -223,10 +210,9 @@ def _read_coder(reader: Reader, flags: int, rows: int) -> tuple[tokens.Coder, in
     if count >= tokens.CONTEXTS_MAX:
         raise CodecError("too many contexts")
     limits = np.cumsum([reader.signed() for _ in range(count)], dtype=np.int64)
-    weights: Any = np.zeros((count + 1) * size, np.int64) if native.COMPILED else [0] * ((count + 1) * size)
+    weights = tokens.room((count + 1) * size)
     source = np.frombuffer(reader.data, np.uint8) if native.COMPILED else reader.data
     reader.at = loops.get_tables(source, reader.at, weights, len(weights))
     if reader.at < 0:
         raise CodecError("no such tables")
-    table = np.array(weights, np.int64).reshape(count + 1, size)
-    return tokens.Coder(table, bits_for(rows), parts), kind, limits
+    return tokens.Coder(weights, size, bits_for(rows), parts), kind, limits

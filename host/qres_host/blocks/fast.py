@@ -20,11 +20,10 @@ SHORT_TRIED: Final = 512
 def encode(x: NDArray[np.int32]) -> bytes:
     """The block with its id, or that of a short block; may be longer than raw, and then the caller prefers raw."""
     channels = x.shape[1]
-    indices = []
+    indices: list[NDArray[np.int32]] = []
     marks = bytearray((channels + 7) // 8)
     packed = []
-    for c in range(channels):
-        v = x[:, c].astype(np.int64)
+    for c, v in enumerate(np.array(x.T, order="C")):
         found = lattice.find(v)
         if found is not None:
             marks[c >> 3] |= 1 << (c & 7)

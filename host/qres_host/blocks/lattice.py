@@ -5,16 +5,18 @@ kinds: a whole step and an offset; a step that is no integer (value = (offset + 
 (a sorted list, the index is the rank); a whole step for most values, and what the others have beyond it.
 """
 
-from typing import Final, NamedTuple
+from math import log2
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from qres.codec import CodecError
 
-from qres_host.blocks import columns
+from qres_host.blocks import columns, lattice_loops, tokens
 from qres_host.blocks.fit import estimate, quick_estimate, stretches, times_of
 from qres_host.blocks.linear import wrap
-from qres_host.blocks.tokens import cost, entropy
+from qres_host.blocks.loops import ready
+from qres_host.blocks.tokens import cost
 from qres_host.blocks.varint import Reader, put, put_signed
 
 SHIFT: Final = 20
@@ -44,6 +46,10 @@ REST_SHARE: Final = 0.8
 
 GRID, FINE_GRID, LISTED, MOSTLY = 0, 1, 2, 3
 
+CHANCE: Final = 6 / np.pi**2
+"""Of pairs of any numbers, such a share has the common divisor 1, and by its square less a greater one."""
+
+Values = NDArray[np.int32]
 Ints = NDArray[np.int64]
 NONE: Final[Ints] = np.zeros(0, np.int64)
 
@@ -58,39 +64,40 @@ class Lattice(NamedTuple):
     step: int
     shift: int = 0
     values: Ints = NONE
-    rests: Ints = NONE
+    rests: NDArray[Any] = NONE
 
-    def apply(self, column: Ints) -> Ints:
-        """The index of each value, int64 within 32 bits; without rests only for values of this lattice."""
+    def apply(self, column: NDArray[Any]) -> Values:
+        """The index of each value; without rests only for values of this lattice."""
         if self.values.size:
             low = int(self.values[0])
             if int(self.values[-1]) - low >= RANGE_MAX:
-                return np.searchsorted(self.values, column).astype(np.int64)
-            ranks = np.zeros(int(self.values[-1]) - low + 1, np.int64)
+                return np.searchsorted(self.values, column).astype(np.int32)
+            ranks = np.zeros(int(self.values[-1]) - low + 1, np.int32)
             ranks[self.values - low] = np.arange(self.values.size)
-            return ranks[column - low]
-        if not self.shift:
-            return (column - self.offset) // self.step
-        # the greatest index that does not lie above the value
-        return ((((column + 1) << self.shift) - 1 - self.offset) // self.step).astype(np.int64)
+            return ranks[column.astype(np.int64) - low]
+        wide = column.astype(np.int64)
+        if self.shift:  # the greatest index that does not lie above the value
+            wide = (wide << self.shift) + ((1 << self.shift) - 1)
+        return ((wide - self.offset) // self.step).astype(np.int32)
 
-    def undo(self, index: Ints) -> Ints:
+    def undo(self, index: NDArray[Any]) -> Ints:
         """The values; CodecError for an index that a list of values does not have."""
         if self.values.size:
             if index.size and (int(index.min()) < 0 or int(index.max()) >= self.values.size):
                 raise CodecError("no such value")
-            return self.values[index]
-        values = self.offset + self.step * index
+            listed: Ints = self.values[index]
+            return listed
+        values: Ints = self.offset + self.step * np.asarray(index, np.int64)
         return wrap(values + self.rests if self.rests.size else values >> self.shift)
 
     def pack(self) -> bytes:
         """The lattice as bytes."""
         if self.rests.size:
-            rests = columns.encode([self.rests])
+            rests = columns.encode([self.rests.astype(np.int32)])
             return bytes((MOSTLY,)) + put_signed(self.offset) + put(self.step) + put(len(rests)) + rests
         if self.values.size:
             head = bytes((LISTED,)) + put_signed(int(self.values[0])) + put(self.values.size)
-            gaps = columns.encode([np.diff(self.values)], ordered=False) if self.values.size > 1 else b""
+            gaps = columns.encode([_gaps(self.values)], ordered=False) if self.values.size > 1 else b""
             return head + put(len(gaps)) + gaps
         return bytes((FINE_GRID if self.shift else GRID,)) + put_signed(self.offset) + put(self.step)
 
@@ -132,63 +139,65 @@ def _unpack_list(reader: Reader, rows: int) -> Lattice:
     return Lattice(0, 0, values=values)
 
 
-def find(column: Ints) -> Lattice | None:
-    """The lattice of a column (int64 within 32 bits) if it is worth its bytes; None for most columns."""
+def find(column: NDArray[Any]) -> Lattice | None:
+    """The lattice of a column (integers within 32 bits) if it is worth its bytes; None for most columns."""
     if column.size < 2:
         return None
-    taken = column[:: max(1, column.size // SAMPLE)]
-    some = _sorted(taken)
+    v = np.ascontiguousarray(column, np.int32)
+    taken = v[:: max(1, v.size // SAMPLE)].copy()
+    some, step = _distinct(np.sort(taken))
     if some.size < 2:
         return None
-    step = int(np.gcd.reduce(some[1:] - some[0]))
-    if step > 1 and not np.any((column - some[0]) % step):
-        found: Lattice | None = Lattice(int(column.min()), step)
+    first = int(some[0])
+    if step > 1 and _is_whole(v, first, step):
+        found: Lattice | None = Lattice(int(v.min()), step)
     else:
-        found = _list(column, taken, some)
-    most = _mostly(column, taken)
-    return most if most is not None and _pays(column, most, found) else found
+        found = _list(v, taken, some)
+    most = _mostly(v, taken)
+    return most if most is not None and _pays(v, most, found) else found
 
 
-def _sorted(values: Ints) -> Ints:
-    """The distinct values, in order."""
-    some = np.sort(values)
-    distinct: Ints = some[np.concatenate([np.ones(1, np.bool_), some[1:] != some[:-1]])]
-    return distinct
+def _is_whole(v: Values, first: int, step: int) -> bool:
+    """Whether all values differ from the first one by multiples of the step."""
+    above = v.astype(np.int64) - first
+    return not np.any(above // step * step - above)  # a division by one number is several times faster than a remainder
 
 
-def _list(column: Ints, taken: Ints, some: Ints) -> Lattice | None:
+def _distinct(ordered: Values) -> tuple[Ints, int]:
+    """The distinct ones of values in order, and the common divisor of their differences."""
+    out = tokens.room(ordered.size, "i8")
+    count, step = lattice_loops.distinct(ready(ordered), out)
+    return np.asarray(out[:count], np.int64), step
+
+
+def _list(column: Values, taken: Values, some: Ints) -> Lattice | None:
     """The lattice of a column's few values, if it pays; `some` are the distinct ones of those taken."""
     if some.size > min(DENSITY_MAX * int(some[-1] - some[0]), DISTINCT_MAX * taken.size):
         return None
-    values = _distinct(column)
+    values = _values(column)
     if values.size > min(column.size // REPEATS_MIN, LISTED_MAX, DENSITY_MAX * int(values[-1] - values[0])):
         return None
     found = _fine_grid(values) or Lattice(0, 0, values=values)
     return found if _pays(column, found, None) else None
 
 
-def _mostly(column: Ints, taken: Ints) -> Lattice | None:
+def _mostly(column: Values, taken: Values) -> Lattice | None:
     """The lattice of a step that most values are multiples of, if there is such.
 
     Differences of three such values have the step in common; chance gives few of them any step but 1.
     """
-    three = taken[:: max(1, taken.size // (3 * TRIPLES))][: 3 * TRIPLES]
-    three = three[: three.size // 3 * 3].reshape(3, -1)
-    common = np.gcd(three[1] - three[0], three[2] - three[0])
-    common = common[common > 1]
-    if common.size < TRIPLES_MIN:
+    three = ready(taken[:: max(1, taken.size // (3 * TRIPLES))][: 3 * TRIPLES].copy())
+    steps, counts = tokens.empty(TRIPLES, "i8"), tokens.empty(TRIPLES, "i8")
+    kept = lattice_loops.frequent(three, TRIPLES_MIN, CHANCE, steps, counts)
+    if not kept:
         return None
-    steps, counts = np.unique(common, return_counts=True)
-    worth = np.where(counts >= TRIPLES_MIN, counts * np.log2(steps), 0)
-    if not worth.any():
+    _, step = max((n * log2(step), int(step)) for step, n in zip(steps[:kept], counts[:kept]))
+    rests, seen = np.unique(taken.astype(np.int64) % step, return_counts=True)
+    if tokens.entropy(seen) > REST_SHARE * taken.size * log2(step):
         return None
-    step = int(steps[worth.argmax()])
-    rests, counts = np.unique(taken % step, return_counts=True)
-    if entropy(counts[None]) > REST_SHARE * taken.size * np.log2(step):
-        return None
-    usual = int(rests[counts.argmax()])
+    usual = int(rests[seen.argmax()])
     offset = usual + (int(column.min()) - usual) // step * step
-    beyond = (column - offset) % step
+    beyond = ((column.astype(np.int64) - offset) % step).astype(np.int32)
     return Lattice(offset, step, rests=beyond) if beyond.any() else None
 
 
@@ -196,10 +205,18 @@ def _own(lattice: Lattice | None) -> float:
     """About how many bits a lattice takes itself."""
     if lattice is None:
         return 0
-    return cost(np.diff(lattice.values)) if lattice.values.size else GRID_BITS + cost(lattice.rests)
+    if lattice.values.size:
+        gaps = _gaps(lattice.values)
+        return cost(ready(gaps), gaps.size)
+    return GRID_BITS + (cost(ready(lattice.rests), lattice.rests.size) if lattice.rests.size else 0)
 
 
-def _pays(column: Ints, lattice: Lattice, other: Lattice | None) -> bool:
+def _gaps(values: Ints) -> Values:
+    """How much each value is above the one before."""
+    return (values[1:] - values[:-1]).astype(np.int32)
+
+
+def _pays(column: Values, lattice: Lattice, other: Lattice | None) -> bool:
     """Whether indices and the lattice itself take fewer bits than the other one's, by estimates, a quick one first.
 
     The other one may be none: the values as they are.
@@ -214,19 +231,19 @@ def _pays(column: Ints, lattice: Lattice, other: Lattice | None) -> bool:
     return estimate(lattice.apply(column)) + more < estimate(other.apply(column) if other else column)
 
 
-def _distinct(column: Ints) -> Ints:
+def _values(column: Values) -> Ints:
     """The sorted values that occur."""
     low, high = int(column.min()), int(column.max())
     if high - low >= RANGE_MAX:
-        return _sorted(column)
+        return _distinct(np.sort(column))[0]
     seen = np.zeros(high - low + 1, np.bool_)
-    seen[column - low] = True
+    lattice_loops.mark(column, low, seen)
     return low + np.flatnonzero(seen)
 
 
 def _fine_grid(values: Ints) -> Lattice | None:
     """A step and an offset that give all these values, if there are such."""
-    gaps = np.diff(values)
+    gaps = values[1:] - values[:-1]
     least = int(gaps.min())
     near = gaps[gaps <= least + 1]
     if least < 2 or near.size < 4:
@@ -236,23 +253,11 @@ def _fine_grid(values: Ints) -> Lattice | None:
         taken = gaps[gaps <= reach * step]
         counts = np.rint(taken / step)
         step = float(taken.sum() / counts.sum())
-    index = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.rint(gaps / step).astype(np.int64))])
-    scaled = values << SHIFT
-    slack = 2 << SHIFT
-    low = int(step * (1 << SHIFT)) - slack // int(index[-1])
-    high = low + 2 * (slack // int(index[-1])) + 1
-    while high - low > 2:  # room(step) is concave: search its top by thirds
-        third = (high - low) // 3
-        if _room(scaled, index, low + third)[0] < _room(scaled, index, high - third)[0]:
-            low += third
-        else:
-            high -= third
-    room, offset, best = max((*_room(scaled, index, s), s) for s in range(max(low, 1), high + 1))
+    index = np.zeros(values.size, np.int64)
+    np.cumsum(np.rint(gaps / step), out=index[1:])
+    slack = 2 * (1 << SHIFT) // int(index[-1])
+    low = int(step * (1 << SHIFT)) - slack
+    room, offset, best = lattice_loops.grid(
+        ready(values << SHIFT), ready(index), max(low, 1), max(low, 1) + 2 * slack + 1, 1 << SHIFT
+    )
     return Lattice(offset, best, SHIFT) if room > 0 else None
-
-
-def _room(scaled: Ints, index: Ints, step: int) -> tuple[int, int]:
-    """How far the offset may move (none below 1) for this step, and its middle."""
-    rest = scaled - step * index
-    least, most = int(rest.max()), int(rest.min()) + (1 << SHIFT)
-    return most - least, least + (most - least) // 2

@@ -1,12 +1,13 @@
 """Prediction of the fast level, in integers: differences, and linear predictors whose taps stand in the block."""
 
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qres_host import native
-from qres_host.blocks import loops
+from qres_host.blocks import loops, token_loops, tokens
 from qres_host.blocks.loops import ready
 
 ORDER_MAX: Final = 32
@@ -17,6 +18,7 @@ SHIFT_MAX: Final = 14
 DIFFERENCES_MAX: Final = 2
 
 Ints = NDArray[np.int64]
+Values = NDArray[np.int32]
 
 
 class Plan(NamedTuple):
@@ -39,12 +41,19 @@ def wrap(v: Ints) -> Ints:
     return v.astype(np.int32).astype(np.int64)
 
 
-def difference(v: Ints, first: int, times: int) -> Ints:
-    """v - first, differenced along the last axis so many times; the value before the first one is 0."""
-    y = v - first
-    for _ in range(times):
-        y[..., 1:] -= y[..., :-1].copy()
-    return wrap(y)
+def difference(v: NDArray[Any], first: int, times: int, before: int = 0) -> Values:
+    """v - first, differenced so many times, behind so many zeros; the value before the first one is 0."""
+    padded = np.empty(before + v.size, np.int32)
+    padded[:before] = 0
+    y = padded[before:]
+    if not times:
+        np.subtract(v, first, out=y, dtype=np.int32, casting="unsafe")
+        return padded
+    np.subtract(v[:1], first, out=y[:1], dtype=np.int32, casting="unsafe")
+    np.subtract(v[1:], v[:-1], out=y[1:], dtype=np.int32, casting="unsafe")
+    for _ in range(times - 1):
+        y[1:] -= y[:-1].copy()
+    return padded
 
 
 def integrate(y: Any, first: int, times: int) -> Ints:
@@ -55,25 +64,23 @@ def integrate(y: Any, first: int, times: int) -> Ints:
     return wrap(v.astype(np.int64) + first)
 
 
-def _other(plan: Plan, columns: list[Ints], rows: int) -> Ints:
-    """The padded signal that the taps on another channel see; zeros if there are none."""
-    padded = np.zeros(rows + OTHER_TAPS - 1, np.int64)
-    if plan.other >= 0:
-        v = columns[plan.other]
-        padded[OTHER_TAPS - 1 :] = difference(v, int(v[0]), plan.differences)
-    return padded
+def _other(plan: Plan, columns: Sequence[NDArray[Any]]) -> Any:
+    """The padded signal that the taps on another channel see; nothing if there are none."""
+    if plan.other < 0:
+        return ready(np.zeros(0, np.int32))
+    v = columns[plan.other]
+    return ready(difference(v, int(v[0]), plan.differences, OTHER_TAPS - 1))
 
 
-def residuals(v: Ints, plan: Plan, columns: list[Ints]) -> Ints:
-    """What the plan did not predict of the column; `columns` are those before it."""
-    y = difference(v, plan.first, plan.differences)
-    if not plan.taps:
-        return y
-    padded = np.concatenate([np.zeros(plan.order, np.int64), y])
-    r: Any = np.empty(v.size, np.int64) if native.COMPILED else [0] * v.size
-    other, taps = ready(_other(plan, columns, v.size)), ready(np.array(plan.taps, np.int64))
-    loops.predict(ready(padded), r, other, taps, plan.order, plan.shift, False)
-    return np.asarray(r, np.int64)
+def residuals(v: Values, plan: Plan, columns: list[Values], r: Any, finest: Any, counts: Any) -> int:
+    """What the plan did not predict of the column; `columns` are those before it.
+
+    Fills `r`, the finest token of each and how often each of them occurs; returns the greatest one.
+    """
+    y = ready(difference(v, plan.first, plan.differences, plan.order))
+    other, taps = _other(plan, columns), ready(np.array(plan.taps, np.int32))
+    sizes = tokens.empty(tokens.ROWS_AT_ONCE, "i8"), tokens.SMALL_MAX, tokens.FINE_MAX
+    return int(token_loops.residuals(y, other, taps, plan.order, plan.shift, *sizes, r, finest, counts))
 
 
 def restore(r: Any, plan: Plan, columns: list[Ints]) -> Ints:
@@ -82,6 +89,6 @@ def restore(r: Any, plan: Plan, columns: list[Ints]) -> Ints:
     if not plan.taps:
         return integrate(r, plan.first, plan.differences)
     y: Any = np.zeros(plan.order + rows, np.int64) if native.COMPILED else [0] * (plan.order + rows)
-    other, taps = ready(_other(plan, columns, rows)), ready(np.array(plan.taps, np.int64))
-    loops.predict(y, r, other, taps, plan.order, plan.shift, True)
+    other, taps = _other(plan, columns), ready(np.array(plan.taps, np.int64))
+    loops.restore(r, other, taps, plan.order, plan.shift, y)
     return integrate(y[plan.order :], plan.first, plan.differences)

@@ -3,12 +3,12 @@
 Every intermediate fits 64 bits, and nothing depends on wrapping: results are the same on both.
 """
 
-from math import sqrt
 from typing import Any, Final
 
 from qres_host.native import COMPILED, jit
 
-ONE: Final = 1 << 16  # a bit, where costs are whole numbers
+RECIPROCAL_BITS: Final = 30
+"""How much finer than states reciprocals are; states are below frequency << (32 - bits) where they are divided."""
 
 
 def ready(array: Any) -> Any:
@@ -23,130 +23,74 @@ def wrap32(value: int) -> int:
 
 
 @jit
-def _log(n: int, logs: Any) -> int:
-    """ONE * log2(n), about; 0 for 0."""
-    shift = 0
-    while n >= len(logs):
-        n >>= 1
-        shift += 1
-    return int(logs[n]) + shift * ONE
+def weigh(counts: Any, size: int, bits: int, out: Any) -> int:
+    """Counts of tokens, `size` a context, as weights of four significant bits each.  Returns how many."""
+    for start in range(0, len(counts), size):
+        total = 0
+        for k in range(start, start + size):
+            total += int(counts[k])
+        for k in range(start, start + size):
+            n = int(counts[k])
+            w = 0
+            if n > 0:
+                w = (n << bits) // total
+                if w < 1:
+                    w = 1
+                drop = 0
+                while w >> (drop + 4):
+                    drop += 1
+                w = (w + ((1 << drop) >> 1)) >> drop << drop
+                if w > 0xF000:
+                    w = 0xF000
+            out[k] = w
+    return len(counts)
 
 
 @jit
-def _finest(folded: int, small: int, fine: int) -> int:
-    """The token of a folded value that is no token itself."""
-    length = small
-    while folded >> (length + 1):
-        length += 1
-    return (1 << small) + ((length - small - 1) << fine) + (folded >> (length - fine))
+def frequencies(weights: Any, size: int, bits: int, freq: Any, start: Any) -> int:
+    """Weights, `size` a context, as frequencies of sum 1 << bits, none of them 0, and their running sums.
 
-
-@jit
-def count(r: Any, small: int, fine: int, u: Any, tokens: Any, counts: Any) -> int:
-    """Fold residuals into `u`, split them into `tokens`, and add these up in `counts`.  Returns the greatest token."""
-    most = 0
-    for t in range(len(r)):
-        value = int(r[t])
-        folded = 2 * value if value >= 0 else -2 * value - 1
-        token = _finest(folded, small, fine) if folded >> small else folded
-        u[t] = folded
-        tokens[t] = token
-        counts[token] += 1
-        if token > most:
-            most = token
-    return most
-
-
-@jit
-def price(counts: Any, end: int, merged: Any, low: Any, at: int, logs: Any) -> Any:
-    """Bits, in parts of ONE, of values counted by finest tokens below `end` when they are coded as tokens merged[at:].
-
-    low[at:] are the low bits of each; `logs` has ONE * log2(n) for small n.  Returns (bits, how many tokens are used).
+    A context without weights is all its first token.  Returns how many.
     """
-    bits = total = used = run = last = 0
-    for k in range(end):
-        n = int(counts[k])
-        if n > 0:
-            token = int(merged[at + k])
-            if token != last and run > 0:
-                bits -= run * _log(run, logs)
-                used += 1
-                run = 0
-            last = token
-            run += n
-            total += n
-            bits += n * int(low[at + k]) * ONE
-    return bits - run * _log(run, logs) + total * _log(total, logs), used + (1 if run > 0 else 0)
-
-
-@jit
-def estimate(
-    r: Any, small: int, fine: int, counts: Any, merged: Any, low: Any, logs: Any, times: float, own: float
-) -> float:
-    """Bits that residuals take, `times` over, with `own` for each token used, by the cheapest way of merging tokens.
-
-    `counts` are zeros, one a finest token; `merged` and `low` as in `price`, for several ways.
-    """
-    most = 0
-    for t in range(len(r)):
-        value = int(r[t])
-        folded = 2 * value if value >= 0 else -2 * value - 1
-        token = _finest(folded, small, fine) if folded >> small else folded
-        counts[token] += 1
-        if token > most:
-            most = token
-    best = -1.0
-    for at in range(0, len(merged), len(counts)):
-        bits, used = price(counts, most + 1, merged, low, at, logs)
-        total = bits / ONE * times + own * used
-        if best < 0 or total < best:
-            best = total
-    return best
-
-
-@jit
-def sizes(tokens: Any, length: Any, keys: Any) -> int:
-    """For each token, twice the bit length of the one before and that of the one before it.  Returns how many."""
-    last = before = 0
-    for t in range(len(tokens)):
-        keys[t] = 2 * last + before
-        before = last
-        last = int(length[tokens[t]])
-    return len(tokens)
-
-
-@jit
-def solve(square: Any, product: Any, size: int, leading: Any, factor: Any, out: Any) -> int:
-    """Solve symmetric equations (`size` rows, flat) for each count in `leading` of their first unknowns alone.
-
-    `factor` (size * size) and `out` (size for each of `leading`) are filled; by Cholesky's factors, which the systems
-    share.  Returns how many were solved: those up to the first that is not positive definite.
-    """
-    for i in range(size):
-        for j in range(i + 1):
-            total = square[i * size + j]
-            for k in range(j):
-                total -= factor[i * size + k] * factor[j * size + k]
-            if i > j:
-                factor[i * size + j] = total / factor[j * size + j]
-            elif total > 0:
-                factor[i * size + i] = sqrt(total)
-            else:
-                return 0
-    for n in range(len(leading)):
-        at = n * size
-        rows = int(leading[n])
-        for i in range(rows):
-            total = product[i]
-            for k in range(i):
-                total -= factor[i * size + k] * out[at + k]
-            out[at + i] = total / factor[i * size + i]
-        for i in range(rows - 1, -1, -1):
-            total = out[at + i]
-            for k in range(i + 1, rows):
-                total -= factor[k * size + i] * out[at + k]
-            out[at + i] = total / factor[i * size + i]
-    return len(leading)
+    whole = 1 << bits
+    for first in range(0, len(weights), size):
+        total = 0
+        for k in range(first, first + size):
+            total += int(weights[k])
+        missing = whole
+        most = first
+        for k in range(first, first + size):
+            w = int(weights[k])
+            f = (w << bits) // total if total > 0 else 0
+            if w > 0 and f < 1:
+                f = 1
+            freq[k] = f
+            missing -= f
+            if f > int(freq[most]):
+                most = k
+        if missing >= 0:
+            freq[most] += missing
+        else:  # many small ones were rounded up: all above 1 give in proportion, and the first of them the rest
+            above = 0
+            for k in range(first, first + size):
+                above += int(freq[k]) - 1 if int(freq[k]) > 1 else 0
+            rest = -missing
+            for k in range(first, first + size):
+                if int(freq[k]) > 1:
+                    given = (int(freq[k]) - 1) * -missing // above
+                    freq[k] -= given
+                    rest -= given
+            k = first
+            while rest > 0:
+                if int(freq[k]) > 1:
+                    freq[k] -= 1
+                    rest -= 1
+                k += 1
+        total = 0
+        for k in range(first, first + size):
+            start[k] = total
+            total += int(freq[k])
+    return len(weights)
 
 
 @jit
@@ -247,34 +191,42 @@ def get_tables(data: Any, at: int, weights: Any, size: int) -> int:
 
 @jit
 def put_tokens(
-    u: Any, tokens: Any, contexts: Any, freq: Any, start: Any, low: Any, size: int, bits: int, words: Any, state: int
+    r: Any, places: Any, freq: Any, start: Any, low: Any, reciprocal: Any, bits: int, words: Any, state: int
 ) -> Any:
-    """Code tokens and the low bits of `u` by a range asymmetric numeral system, last first.
+    """Code residuals by a range asymmetric numeral system, last first, into `words` from its end on.
 
-    Context c has frequencies freq[c * size:] of sum 1 << bits and their running sums `start`; token k has low[k] low
-    bits.  Fills `words` (16 bits each) and returns (state, how many); `state` is within 2^16..2^32 - 1.
+    The token of row t stands at places[t] in tables of all contexts: frequencies of sum 1 << bits in each context,
+    their running sums `start`, 2^(RECIPROCAL_BITS + bits) divided by them, rounded down, and how many low bits of the
+    folded residual follow.  `state` is within 2^16..2^32 - 1.  Returns (state, where the words begin).
     """
-    at = 0
-    for t in range(len(u) - 1, -1, -1):
-        token = int(tokens[t])
-        count = int(low[token])
-        value = int(u[t]) & ((1 << count) - 1)
-        while count > 0:  # at most 16 of them at a time, low ones read last
-            part = count if count < 16 else 16
-            if state >> (32 - part):
-                words[at] = state & 0xFFFF
-                at += 1
-                state >>= 16
-            state = state << part | value & ((1 << part) - 1)
-            value >>= part
-            count -= part
-        k = int(contexts[t]) * size + token
-        f = int(freq[k])
+    at = len(words)
+    for t in range(len(r) - 1, -1, -1):
+        place = int(places[t])
+        count = int(low[place])
+        if count > 0:
+            value = int(r[t])
+            value = (2 * value if value >= 0 else -2 * value - 1) & ((1 << count) - 1)
+            while count > 0:  # at most 16 of them at a time, low ones read last
+                part = count if count < 16 else 16
+                if state >> (32 - part):
+                    at -= 1
+                    words[at] = state & 0xFFFF
+                    state >>= 16
+                state = state << part | value & ((1 << part) - 1)
+                value >>= part
+                count -= part
+        f = int(freq[place])
         if state >= f << (32 - bits):
+            at -= 1
             words[at] = state & 0xFFFF
-            at += 1
             state >>= 16
-        state = (state // f << bits) + state % f + int(start[k])
+        # A product takes a third of the time of a division; it is below 2^62, and its quotient is at most 1 too small.
+        quotient = state * int(reciprocal[place]) >> (RECIPROCAL_BITS + bits)
+        rest = state - quotient * f
+        if rest >= f:
+            rest -= f
+            quotient += 1
+        state = (quotient << bits) + rest + int(start[place])
     return state, at
 
 
@@ -337,12 +289,8 @@ def get_tokens(
 
 
 @jit
-def predict(y: Any, r: Any, other: Any, taps: Any, order: int, shift: int, undo: bool) -> int:
-    """Residuals r[t] of y[order + t], or with `undo` y from r; everything modulo 2^32.  Returns len(r).
-
-    The prediction weighs, by `taps` / 2^shift, the `order` values before (oldest first), and, by the taps beyond,
-    values of another signal: other[t:], as many as there are such taps.  y starts with `order` zeros.
-    """
+def restore(r: Any, other: Any, taps: Any, order: int, shift: int, y: Any) -> int:
+    """What `residuals` were taken of, behind the `order` zeros that y starts with.  Returns len(r)."""
     more = len(taps) - order
     half = (1 << shift) >> 1
     for t in range(len(r)):
@@ -351,9 +299,5 @@ def predict(y: Any, r: Any, other: Any, taps: Any, order: int, shift: int, undo:
             total += int(taps[i]) * int(y[t + i])
         for i in range(more):
             total += int(taps[order + i]) * int(other[t + i])
-        total >>= shift
-        if undo:
-            y[t + order] = wrap32(int(r[t]) + total)
-        else:
-            r[t] = wrap32(int(y[t + order]) - total)
+        y[t + order] = wrap32(int(r[t]) + (total >> shift))
     return len(r)

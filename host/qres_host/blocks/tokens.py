@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from qres.codec import CodecError
 
 from qres_host import native
-from qres_host.blocks import loops
+from qres_host.blocks import loops, token_loops
 from qres_host.blocks.loops import ready
+from qres_host.blocks.token_loops import ONE
 
 SMALL_MAX: Final = 10
 FINE_MAX: Final = 3
@@ -51,7 +52,7 @@ def split(small: int, fine: int) -> Split:
 
 FINEST: Final = split(SMALL_MAX, FINE_MAX)
 SPLITS: Final = ((2, 0), (3, 0), (4, 0), (4, 1), (5, 2), (6, 2), (7, 3), (8, 3), (10, 3))
-ROUGH: Final = ((5, 1), (10, 3))
+ROUGH: Final = ((5, 1), (8, 3))
 """Splits that estimates look at."""
 
 
@@ -62,7 +63,7 @@ def _merge(small: int, fine: int) -> tuple[Ints, Ints]:
     return starts, np.searchsorted(starts, np.arange(FINEST.base.size), side="right") - 1
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def _maps(choices: tuple[tuple[int, int], ...]) -> tuple[Any, Any]:
     """For several splits, one after the other: the token of each of the finest ones, and its low bits."""
     merged = [_merge(*choice)[1] for choice in choices]
@@ -71,112 +72,100 @@ def _maps(choices: tuple[tuple[int, int], ...]) -> tuple[Any, Any]:
 
 
 LOG_SIZE: Final = 4096
-_LOGS: Final = ready(np.rint(loops.ONE * np.log2(np.maximum(np.arange(LOG_SIZE), 1))).astype(np.int64))
+LOGS: Final = ready(np.rint(ONE * np.log2(np.maximum(np.arange(LOG_SIZE), 1))).astype(np.int64))
+"""ONE * log2(n) for small n."""
+ROWS_AT_ONCE: Final = 256
+"""Rows that are predicted at a time."""
+_NOTHING: Final = ready(np.zeros(0, np.int32))
 
 
-def entropy(counts: Ints, times: float = 1.0) -> float:
-    """Bits of the tokens so counted (a row a context), `times` over, with their tables."""
+def room(count: int, kind: str = "i4") -> Any:
+    """Zeros for the loops to add to."""
+    return np.zeros(count, kind) if native.COMPILED else [0] * count
+
+
+def empty(count: int, kind: str = "i4") -> Any:
+    """Room for the loops to fill."""
+    return np.empty(count, kind) if native.COMPILED else [0] * count
+
+
+def entropy(counts: Ints) -> float:
+    """Bits of tokens so counted, with their table."""
     used = counts[counts > 0].astype(np.float64)
-    totals = counts.sum(axis=1).astype(np.float64)
-    bits = totals @ np.log2(np.maximum(totals, 1)) - used @ np.log2(used)
-    return float(bits * times + SYMBOL_BITS * used.size)
+    total = float(counts.sum())
+    return float(total * np.log2(max(total, 1)) - used @ np.log2(used) + SYMBOL_BITS * used.size)
 
 
-class Counted(NamedTuple):
-    """Residuals folded (0, -1, 1, -2, ... as 0, 1, 2, 3, ...), their finest tokens, how often each below `end` occurs.
-
-    Arrays, or lists without Numba.
-    """
-
-    u: Any
-    token: Any
-    counts: Any
-    end: int
-
-
-def counted(r: Ints) -> Counted:
-    """Fold residuals and count them by their finest tokens."""
-    sizes = r.size, r.size, FINEST.base.size
-    u, token, counts = (np.zeros(size, np.int64) if native.COMPILED else [0] * size for size in sizes)
-    return Counted(u, token, counts, loops.count(ready(r), SMALL_MAX, FINE_MAX, u, token, counts) + 1)
-
-
-def cheapest(values: Counted) -> Split:
-    """The split of SPLITS that costs least for these values."""
+def cheapest(counts: Any, end: int) -> Split:
+    """The split of SPLITS that costs least for values whose finest tokens, all below `end`, are so counted."""
     merged, low = _maps(SPLITS)
-    best = float("inf"), 0
-    for i in range(len(SPLITS)):
-        bits, used = loops.price(values.counts, values.end, merged, low, i * len(values.counts), _LOGS)
-        best = min(best, (bits / loops.ONE + SYMBOL_BITS * used, i))
-    return split(*SPLITS[best[1]])
+    return split(*SPLITS[token_loops.cheapest(counts, end, merged, low, LOGS, 1.0, SYMBOL_BITS)[1]])
 
 
-def cost(r: Ints, times: float = 1.0) -> float:
-    """An estimate of the bits that these residuals take, `times` over."""
-    counts: Any = np.zeros(FINEST.base.size, np.int64) if native.COMPILED else [0] * FINEST.base.size
+def cost(
+    y: Any,
+    width: int,
+    lead: int = 0,
+    times: float = 1.0,
+    other: Any = _NOTHING,
+    predicted: tuple[Any, int, int] = (_NOTHING, 0, 0),
+) -> float:
+    """An estimate of the bits that residuals take, `times` over; see `token_loops.estimate`.
+
+    `predicted`: taps, order and shift, by default no prediction.
+    """
     merged, low = _maps(ROUGH)
-    return float(loops.estimate(ready(r), SMALL_MAX, FINE_MAX, counts, merged, low, _LOGS, times, SYMBOL_BITS))
+    counts, totals = room(FINEST.base.size), room(ROWS_AT_ONCE, "i8")
+    tables = totals, SMALL_MAX, FINE_MAX, counts, merged, low, LOGS, times, SYMBOL_BITS
+    return float(token_loops.estimate(y, other, width, lead, *predicted, *tables))
 
 
-def tokens(finest: Ints, parts: Split) -> Ints:
-    """The tokens of a split from the finest ones."""
-    result: Ints = _merge(parts.small, parts.fine)[1][finest]
-    return result
+def entropy_of(some: Any, keys: Any, taken: int, contexts: Ints, table: Any, size: int, times: float) -> float:
+    """Bits of tokens in contexts, with their tables; see `token_loops.entropy`."""
+    bits, used = token_loops.entropy(some, keys, taken, ready(contexts), table, size, LOGS, times)
+    return float(bits + SYMBOL_BITS * used)
 
 
-def weights(counts: Ints, bits: int) -> Ints:
-    """Counts of tokens, a row a context, as weights of four significant bits each."""
-    total = np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    scaled = np.where(counts > 0, np.maximum(counts * (1 << bits) // total, 1), 0)
-    length = np.frexp(scaled.astype(np.float64))[1].astype(np.int64)
-    drop = np.maximum(length - 4, 0)
-    result: Ints = np.minimum((scaled + ((1 << drop) >> 1)) >> drop << drop, 0xF000)
-    return result
+def merged_tokens(parts: Split) -> Any:
+    """The token of a split for each of the finest ones, as the loops take it."""
+    return _maps(((parts.small, parts.fine),))[0]
 
 
 def frequencies(w: Ints, bits: int) -> Ints:
     """Weights, a row a context, as frequencies of sum 1 << bits, none of them 0; an empty row is all token 0."""
-    w = w.copy()
-    w[:, 0] += w.sum(axis=1) == 0
-    freq = (w << bits) // w.sum(axis=1, keepdims=True)
-    freq = np.where(w > 0, np.maximum(freq, 1), 0)
-    for row, missing in zip(freq, ((1 << bits) - freq.sum(axis=1)).tolist()):
-        if missing >= 0:
-            row[row.argmax()] += missing
-        else:  # many small ones were rounded up: all above 1 give in proportion, and the first of them the rest
-            above = np.maximum(row - 1, 0)
-            row -= above * -missing // above.sum()
-            rest = int(row.sum()) - (1 << bits)
-            row[np.flatnonzero(row > 1)[:rest]] -= 1
-    return freq
+    contexts, size = w.shape
+    freq, start = room(w.size), room(w.size)
+    loops.frequencies(ready(w.ravel()), size, bits, freq, start)
+    return np.array(freq, np.int64).reshape(contexts, size)
 
 
 class Coder:
     """The frequencies of one column, ready for the loops."""
 
-    def __init__(self, w: Ints, bits: int, parts: Split) -> None:
-        """`w`: weights, a row a context."""
-        freq = frequencies(w, bits)
-        self.contexts, self.size = freq.shape
+    def __init__(self, weights: Any, size: int, bits: int, parts: Split) -> None:
+        """`weights`: of `size` tokens for each context, one context after the other, as the loops take them."""
+        self.size = size
         self.bits = bits
         self.parts = parts
-        self.freq = freq.ravel()
-        self.start = (np.cumsum(freq, axis=1) - freq).ravel()
+        self.freq, self.start = room(len(weights)), room(len(weights))
+        loops.frequencies(weights, size, bits, self.freq, self.start)
 
-    def put(self, u: Ints, token: Ints, context: NDArray[np.uint8], state: int) -> tuple[int, NDArray[np.uint16]]:
-        """Code folded values onto `state`; returns the new one and the words, in the order of writing."""
-        room = 3 * u.size
-        words: Any = np.empty(room, np.uint16) if native.COMPILED else [0] * room
-        values, coded, chosen = ready(u), ready(token), ready(context)
-        freq, start, low = ready(self.freq), ready(self.start), ready(self.parts.low)
-        state, used = loops.put_tokens(values, coded, chosen, freq, start, low, self.size, self.bits, words, state)
-        return state, np.array(words[:used], np.uint16)
+    def put(self, r: Any, places: Any, state: int) -> tuple[int, bytes]:
+        """Code residuals onto `state`; returns the new one and the words, in the order of reading."""
+        count = 3 * len(r)
+        words: Any = np.empty(count, np.uint16) if native.COMPILED else [0] * count
+        freq = np.asarray(self.freq)
+        reciprocals = ready((1 << loops.RECIPROCAL_BITS + self.bits) // np.maximum(freq, 1).astype(np.int64))
+        low = ready(np.tile(self.parts.low[: self.size], len(freq) // self.size))
+        state, at = loops.put_tokens(r, places, self.freq, self.start, low, reciprocals, self.bits, words, state)
+        return state, np.array(words[at:], "<u2").tobytes()
 
     def get(self, words: Any, state: int, at: int, rows: int, limits: Ints, kind: int) -> tuple[int, int, Any]:
         """Read `rows` values; returns the state, the place and the values (an array, or a list without Numba)."""
-        lookup = np.repeat(np.tile(np.arange(self.size, dtype=np.int32), self.contexts), self.freq)
+        freq = np.asarray(self.freq)
+        lookup = np.repeat(np.tile(np.arange(self.size, dtype=np.int32), len(freq) // self.size), freq)
         out: Any = np.empty(rows, np.int64) if native.COMPILED else [0] * rows
-        tables = ready(lookup), ready(self.freq), ready(self.start), self.size, self.bits
+        tables = ready(lookup), self.freq, self.start, self.size, self.bits
         parts = ready(self.parts.base), ready(self.parts.low), ready(self.parts.length)
         state, at = loops.get_tokens(words, state, at, *tables, *parts, ready(limits), kind, out)
         return state, at, out

@@ -1,5 +1,7 @@
 """Integers of heads: seven bits a byte, least significant first, the top bit set on all but the last."""
 
+from collections.abc import Iterable
+
 from qres.codec import CodecError
 
 
@@ -16,6 +18,18 @@ def put(value: int) -> bytes:
 def put_signed(value: int) -> bytes:
     """An integer, folded: 0, -1, 1, -2, ... as 0, 1, 2, 3, ..."""
     return put(2 * value if value >= 0 else -2 * value - 1)
+
+
+def put_folded(values: Iterable[int]) -> bytes:
+    """Integers one after the other, folded."""
+    out = bytearray()
+    for value in values:
+        folded = 2 * value if value >= 0 else -2 * value - 1
+        while folded > 127:
+            out.append(folded & 127 | 128)
+            folded >>= 7
+        out.append(folded)
+    return bytes(out)
 
 
 class Reader:
