@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -10,8 +9,9 @@ import click
 from rich.console import Console
 
 from qres_host.bench import codec, report, streams
+from qres_host.bench.chip import chip_rows
 from qres_host.bench.present import deliver
-from qres_host.bench.results import ChipRow, Results
+from qres_host.bench.results import Results
 from qres_host.cli import LazyGroup
 from qres_host.errors import USAGE, QresError
 
@@ -19,6 +19,7 @@ FILE = "codec.json"
 # As the table of qres_host.cli.
 COMMANDS: dict[str, tuple[str, str]] = {
     "codec": ("qres_host.bench.cli:codec_command", "Size, speed and memory of the codec: files, packets, bounds."),
+    "numerics": ("qres_host.bench.numerics:command", "Error and cost of the whole-number functions and statistics."),
 }
 EXAMPLE = """\b
 Examples:
@@ -62,19 +63,6 @@ def codec_command(
     results["rv32"] = chip_rows(chip) if chip else []
     _measure(plan, results)
     return deliver(results, report.sheets(results), failures(results), out, FILE, as_json)
-
-
-def chip_rows(path: Path) -> list[ChipRow]:
-    """The rows {"coder": "rice" or "cm", "instructions": a sample} of a file; QresError for another file."""
-    try:
-        return [
-            {"coder": str(row["coder"]), "instructions": float(row["instructions"])}
-            for row in json.loads(path.read_text(encoding="utf-8"))
-        ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise QresError(
-            f"{path} holds no instruction counts ({error})", "give [{coder, instructions}]", USAGE
-        ) from error
 
 
 def _choose(found: list[streams.Stream], names: tuple[str, ...]) -> list[streams.Stream]:

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+import qres_host
+
 T = TypeVar("T")
 
 
@@ -51,9 +53,22 @@ def _child(
     if hasattr(os, "sched_setaffinity"):  # one core for every coder, whatever threads its libraries start
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     if not numba:
-        sys.modules["numba"] = None  # type: ignore[assignment]  # importing it fails, as where it is not installed
+        _without_numba()
     for item in work():
         pipe.send((True, item))
     pipe.send((False, None))
     pipe.close()
     os._exit(0)  # without the exit handlers of libraries that keep threads
+
+
+def _without_numba() -> None:
+    """Make importing Numba fail, as where it is not installed, and have loops that are compiled imported anew.
+
+    The benches stay: they are what runs here.
+    """
+    sys.modules["numba"] = None  # type: ignore[assignment]
+    for name in [name for name in sys.modules if name.startswith("qres_host.")]:
+        part = name.split(".")[1]
+        if part != "bench":
+            del sys.modules[name]
+            vars(qres_host).pop(part, None)

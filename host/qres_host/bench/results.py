@@ -8,6 +8,7 @@ from typing import TypedDict
 
 from qres_host.bench import record
 from qres_host.bench.bounded import BoundedRow
+from qres_host.bench.chip import ChipRow
 from qres_host.bench.measure import Row
 from qres_host.bench.packets import PacketRow
 from qres_host.bench.speed import CallRow
@@ -20,13 +21,6 @@ class StreamRow(TypedDict):
     rows: int
     channels: int
     delta_entropy_bits: float
-
-
-class ChipRow(TypedDict):
-    """RV32 instructions a sample of one coder."""
-
-    coder: str
-    instructions: float
 
 
 class Results(TypedDict):
