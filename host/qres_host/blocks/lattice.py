@@ -111,23 +111,14 @@ def unpack(reader: Reader, rows: int) -> Lattice:
     if kind > MOSTLY or not step:
         raise CodecError("no such lattice")
     if kind == MOSTLY:
-        return Lattice(offset, step, rests=columns.decode(_part(reader), 0, rows, 1)[0])
+        return Lattice(offset, step, rests=columns.decode(reader.take(reader.get()), 0, rows, 1)[0])
     return Lattice(offset, step, SHIFT if kind == FINE_GRID else 0)
-
-
-def _part(reader: Reader) -> bytes:
-    """The bytes of a column of its own, after their number."""
-    length = reader.get()
-    if reader.at + length > len(reader.data):
-        raise CodecError("truncated")
-    reader.at += length
-    return reader.data[reader.at - length : reader.at]
 
 
 def _unpack_list(reader: Reader, rows: int) -> Lattice:
     """A lattice of any values."""
     first, count = reader.int32(), reader.get()
-    packed = _part(reader)
+    packed = reader.take(reader.get())
     if not 1 <= count <= min(rows, LISTED_MAX):
         raise CodecError("no such lattice")
     gaps = columns.decode(packed, 0, count - 1, 1)[0] if count > 1 else NONE

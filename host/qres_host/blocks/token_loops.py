@@ -31,26 +31,25 @@ def _finest(folded: int, small: int, fine: int) -> int:
 def _predict(
     y: Any, at: int, other: Any, beside: int, taps: Any, order: int, shift: int, rows: int, totals: Any
 ) -> int:
-    """Predictions of y[at + order:] for some rows into `totals`: `taps` / 2^shift weigh values of both signals.
+    """2^shift times predictions of y[at + order:] for some rows into `totals`: `taps` weigh values of both signals.
 
     The first `order` taps weigh the values before (oldest first), those beyond other[beside:], as many as they are.
-    One tap after the other, so that compiled code takes several rows at a time.
+    Half of 2^shift is added, to round.  Two taps after the other, so that compiled code takes several rows at a time.
     """
     half = (1 << shift) >> 1
     for t in range(rows):
         totals[t] = half
-    for i in range(order):
-        tap = int(taps[i])
-        values = y[at + i : at + i + rows]
+    for i in range(0, order, 2):
+        first = int(taps[i])
+        second = int(taps[i + 1]) if i + 1 < order else 0
+        values = y[at + i : at + i + rows + 1]
         for t in range(rows):
-            totals[t] += tap * int(values[t])
+            totals[t] += first * values[t] + second * values[t + 1]
     for i in range(len(taps) - order):
         tap = int(taps[order + i])
         values = other[beside + i : beside + i + rows]
         for t in range(rows):
-            totals[t] += tap * int(values[t])
-    for t in range(rows):
-        totals[t] >>= shift
+            totals[t] += tap * values[t]
     return rows
 
 
@@ -77,7 +76,7 @@ def residuals(
         rows = min(len(totals), len(r) - start)
         _predict(y, start, other, start, taps, order, shift, rows, totals)
         for t in range(start, start + rows):
-            value = wrap32(int(y[t + order]) - int(totals[t - start]))
+            value = wrap32(y[t + order] - (totals[t - start] >> shift))
             folded = 2 * value if value >= 0 else -2 * value - 1
             token = _finest(folded, small, fine) if folded >> small else folded
             r[t] = value
@@ -158,7 +157,7 @@ def estimate(
             rows = min(len(totals), piece + width - start)
             _predict(y, start - order, other, start + beside, taps, order, shift, rows, totals)
             for t in range(start, start + rows):
-                value = wrap32(int(y[t]) - int(totals[t - start]))
+                value = wrap32(y[t] - (totals[t - start] >> shift))
                 folded = 2 * value if value >= 0 else -2 * value - 1
                 token = _finest(folded, small, fine) if folded >> small else folded
                 counts[token] += 1

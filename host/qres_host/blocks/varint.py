@@ -1,8 +1,14 @@
-"""Integers of heads: seven bits a byte, least significant first, the top bit set on all but the last."""
+"""Integers of heads: seven bits a byte, lowest first, the top bit set on all but the last; and strings of bytes."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from qres.codec import CodecError
+
+LIMIT: Final = (1 << 63) - 1
+"""The greatest integer that is read where no other limit is named."""
+_SHIFT_MAX: Final = 70
+"""Bits before the last byte of the longest integer."""
 
 
 def put(value: int) -> bytes:
@@ -21,7 +27,7 @@ def put_signed(value: int) -> bytes:
 
 
 def put_folded(values: Iterable[int]) -> bytes:
-    """Integers one after the other, folded."""
+    """Integers one after the other, each as `put_signed` puts it."""
     out = bytearray()
     for value in values:
         folded = 2 * value if value >= 0 else -2 * value - 1
@@ -33,7 +39,7 @@ def put_folded(values: Iterable[int]) -> bytes:
 
 
 class Reader:
-    """Reads bytes from data[at:]; every method raises CodecError past the end."""
+    """Reads bytes from data[at:]; what is not there or beyond its limit is a CodecError."""
 
     def __init__(self, data: bytes, at: int = 0) -> None:
         """Start at byte `at`."""
@@ -43,28 +49,37 @@ class Reader:
     def byte(self) -> int:
         """The next byte."""
         if self.at >= len(self.data):
-            raise CodecError("truncated")
+            raise CodecError("cut short")
         self.at += 1
         return self.data[self.at - 1]
 
-    def get(self) -> int:
-        """The next integer, below 2^63."""
-        value = 0
-        for shift in range(0, 63, 7):
+    def get(self, limit: int = LIMIT) -> int:
+        """The next integer, which must not exceed `limit`."""
+        value = shift = 0
+        while True:
             byte = self.byte()
             value |= (byte & 127) << shift
             if byte < 128:
-                return value
-        raise CodecError("no such integer")
+                break
+            shift += 7
+            if shift > _SHIFT_MAX:
+                raise CodecError("number too long")
+        if value > limit:
+            raise CodecError(f"{value} is more than the {limit} allowed")
+        return value
 
-    def signed(self) -> int:
-        """The next folded integer: 0, -1, 1, -2, ... as 0, 1, 2, 3, ..."""
-        folded = self.get()
+    def signed(self, limit: int = LIMIT) -> int:
+        """The next folded integer, which must not exceed `limit` as it is folded: 0, -1, 1, ... as 0, 1, 2, ..."""
+        folded = self.get(limit)
         return folded >> 1 if folded & 1 == 0 else -((folded + 1) >> 1)
 
     def int32(self) -> int:
         """The next folded integer, which fits 32 bits."""
-        value = self.signed()
-        if not -0x80000000 <= value <= 0x7FFFFFFF:
-            raise CodecError("no such integer")
-        return value
+        return self.signed(0xFFFFFFFF)
+
+    def take(self, count: int) -> bytes:
+        """The next `count` bytes."""
+        if count > len(self.data) - self.at:
+            raise CodecError("cut short")
+        self.at += count
+        return self.data[self.at - count : self.at]
