@@ -1,7 +1,7 @@
 """Spike detection on prediction residuals, and the entropy that drives the regimes."""
 
 from qres.compat import const
-from qres.fixed import ONE
+from qres.fixed import ONE, div
 from qres.stats import Welford
 
 WARMUP = const(16)  # residuals before the first verdict
@@ -34,7 +34,7 @@ class Detector:
         score = stats.deviation_q8(residual) if stats.n >= WARMUP else 0
         spike = 1 if score > self.sigma_q8 else 0
         if self.full_scale:
-            entropy = min(ONE, (abs(residual) << 16) // self.full_scale)
+            entropy = min(ONE, div(abs(residual), self.full_scale))
         else:
             entropy = min(ONE, (score << 16) // _SCORE_FULL_Q8)
         if spike:

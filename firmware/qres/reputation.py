@@ -4,6 +4,7 @@ Reputation is Q16.16 from 0 to 1 and starts at 0.5.  Statistics only steer it; a
 """
 
 from qres.compat import const
+from qres.fixed import isqrt, mul
 
 if False:
     from qres.snapshot import Reader, Writer
@@ -116,13 +117,9 @@ def influence(reputation: int, peers: int) -> int:
     """Weight of a peer, Q16.16: min(reputation ^ e, 0.8), zero below 0.2; e: 2 below 20 peers, 3 up to 50, then 3.5."""
     if reputation < FLOOR:
         return 0
-    square = reputation * reputation >> 16
-    if peers < 20:
-        power = square
-    elif peers <= 50:
-        power = square * reputation >> 16
-    else:
-        from qres.fixed import isqrt
-
-        power = (square * reputation >> 16) * isqrt(reputation << 16) >> 16
+    power = mul(reputation, reputation)
+    if peers >= 20:
+        power = mul(power, reputation)
+        if peers > 50:
+            power = mul(power, isqrt(reputation << 16))
     return min(power, CAP)

@@ -3,7 +3,7 @@
 from qres.compat import const, sha256
 from qres.detect import Detector
 from qres.encoder import CODERS, Encoder
-from qres.fixed import log2_q12
+from qres.fixed import div, log2_q12
 from qres.kernels import WEIGHT_MAX
 from qres.model import Model, unpack
 from qres.packet import PAYLOAD_MAX
@@ -227,7 +227,7 @@ class Sensing:
             cost[1] += abs(shift) * n >> 2
         if not cost[1] or not cost[2]:
             return 65536, 0, change
-        return (cost[0] << 16) // cost[2], max(((cost[1] - cost[0]) << 16) // cost[1], 0), change
+        return div(cost[0], cost[2]), max(div(cost[1] - cost[0], cost[1]), 0), change
 
     def dump(self, out: "Writer") -> None:
         """Write the state to a snapshot."""

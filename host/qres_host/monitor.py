@@ -100,6 +100,9 @@ def headline(fleet: dict[str, Any]) -> Text:
     slow = [b["name"] or b["mac"] for b in fleet["boards"] if b["kernels"] == KERNEL_NAMES[2]]
     if slow:
         parts.append(f"kernels failed their self-test on {', '.join(slow)}")
+    unlike = [f"{b['name'] or b['mac']} ({', '.join(b['unlike'])})" for b in fleet["boards"] if b["unlike"]]
+    if unlike:
+        parts.append(f"unlike the others: {', '.join(unlike)}")
     wrong = t["serial_gaps"] + t["serial_bad"] + t["dropped"] + t["mismatched"]
     if wrong:
         gaps = f"serial {t['serial_gaps']} missing {t['serial_bad']} damaged"

@@ -13,6 +13,7 @@ from qres.config import DEFAULTS
 from qres.regime import NAMES as REGIME_NAMES
 
 from qres_host.boards import board_of_hello, channels_of, parse_mac
+from qres_host.compare import outlying
 from qres_host.history import GRACE_MS, History, Truth
 from qres_host.series import series
 from qres_host.streams import Coded, Event, Found, Joined, Model, Packet, Rejected, Samples, Telemetry
@@ -126,7 +127,8 @@ class View:
         with self._lock:
             now_ms = self.now_ms()
             heard_ms = self._heard_ms(now_ms)
-            boards = [board.short(now_ms, heard_ms) for board in self._sorted()]
+            unlike = self._unlike()
+            boards = [b.short(now_ms, heard_ms) | {"unlike": unlike.get(b.node, [])} for b in self._sorted()]
             regimes = Counter(board["regime"] for board in boards)
             epoch, chosen = self._common()
             # A board that has not named a model yet has no opinion.
@@ -153,7 +155,7 @@ class View:
                 return None
             told = {k: v.hex() if isinstance(v, bytes) else v for k, v in board.told.items()}
             now_ms = self.now_ms()
-            row = board.short(now_ms, self._heard_ms(now_ms))
+            row = board.short(now_ms, self._heard_ms(now_ms)) | {"unlike": self._unlike().get(board.node, [])}
             return {**row, "missing": board.missing, "telemetry": told}
 
     def series(
@@ -270,6 +272,10 @@ class View:
 
     def _find(self, mac: str) -> History | None:
         return next((board for board in self._boards.values() if board.mac == mac), None)
+
+    def _unlike(self) -> dict[int, list[str]]:
+        """Return in what boards stand out from those of their role."""
+        return outlying({node: board.told for node, board in self._boards.items() if board.told})
 
     def _sorted(self) -> list[History]:
         return sorted(self._boards.values(), key=lambda b: (b.role == "sentinel", b.mac))

@@ -38,6 +38,7 @@ const FACTS = [
   ["Sent", (b) => bytes(b.bytes_air)],
   ["Saved vs. raw int32", (b) => (b.samples ? saved(b.bytes_air, b.bytes_raw) : NONE)],
   ["Saved vs. sending each", (b) => (b.samples && b.bytes_every ? saved(b.bytes_air, b.bytes_every) : NONE)],
+  ["Unlike the others in", (b) => (b.unlike?.length ? b.unlike.join(", ") : NONE)],
   ["Application", (b) => (b.build ? `${b.build}, ${b.kernels}` : NONE)],
 ];
 
