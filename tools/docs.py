@@ -17,7 +17,7 @@ from typing import Any
 
 from qres import config, packet, regime
 from qres_host import cli
-from qres_host.bench import record, report
+from qres_host.bench import numerics_sheets, record, report
 from qres_host.bench.sheet import Sheet
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -144,6 +144,7 @@ def bench_results(name: str) -> str:
 SHEETS: dict[str, Callable[[Any], list[Sheet]]] = {
     "codec": report.sheets,
     "weather": report.sheets,
+    "numerics": numerics_sheets.sheets,
 }
 BLOCKS: dict[str, Callable[[], str]] = {
     "regime-default": lambda: regime_diagram("default"),
