@@ -133,9 +133,11 @@ def encode(summary: Summary, chunks: Sequence[Chunk], level: str, time: int, los
             tight += [False] * len(nudge.lanes)
     wide = _lanes_a_matrix(summary.rows)
     for first in range(0, len(matrix), wide):
-        part = np.ascontiguousarray(np.stack(matrix[first : first + wide], axis=1))
+        part = np.stack(matrix[first : first + wide]).T  # lanes stay in one piece each: `fast` codes them one by one
         if loss is not None:
-            part = _lose(part, loss.mode, limits[first : first + wide], tight[first : first + wide], level)
+            part = _lose(
+                np.ascontiguousarray(part), loss.mode, limits[first : first + wide], tight[first : first + wide], level
+            )
         out += string(blocks.encode(part, level))
     return bytes(out)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,10 +27,11 @@ class Cells(NamedTuple):
         """Return the number of cells."""
         return len(self.start)
 
-    def texts(self, rows: Iterable[int] | None = None) -> list[bytes]:
+    def texts(self, rows: Sequence[int] | None = None) -> list[bytes]:
         """Return the texts of some rows, or of all."""
-        data, start, length = self.buffer.tobytes(), self.start.tolist(), self.length.tolist()
-        return [data[start[i] : start[i] + length[i]] for i in (range(len(start)) if rows is None else rows)]
+        start, length = (self.start, self.length) if rows is None else (self.start[rows], self.length[rows])
+        data = self.buffer.tobytes() if len(start) else b""
+        return [data[first : first + count] for first, count in zip(start.tolist(), length.tolist())]
 
 
 class Glyphs(NamedTuple):

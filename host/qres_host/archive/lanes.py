@@ -61,10 +61,13 @@ def plan(values: Array, jumps: int = 0) -> Plan:
 def _regular(values: Array, jumps: int) -> Plan | None:
     if len(values) < 2:
         return Plan(REGULAR, signed(int(values[0]) if len(values) else 0) + b"\0\0", [], 0)
-    steps = values[1:] - values[:-1]
     # The most frequent of a few steps is the period: a median would sort them all.
-    probes, counts = np.unique(steps[:: max(len(steps) // 64, 1)], return_counts=True)
+    some = np.arange(0, len(values) - 1, max((len(values) - 1) // 64, 1))
+    probes, counts = np.unique(values[some + 1] - values[some], return_counts=True)
     period = int(probes[counts.argmax()])
+    if len(some) - int(counts.max()) > jumps:
+        return None
+    steps = values[1:] - values[:-1]
     where = np.flatnonzero(steps != period)
     if len(where) > jumps:
         return None
