@@ -2,6 +2,7 @@
 
 from qres.compat import crc32
 from qres.events import ROLES
+from qres.predict import NAMES as PREDICTORS
 
 if False:
     from typing import Any
@@ -65,7 +66,7 @@ _LIMITS = {
 _CHOICES = {
     "role": ROLES,
     "profile": ("default", "seed"),
-    "predictor": ("linear", "persistence"),
+    "predictor": PREDICTORS,
     "coder": ("rice", "huffman", "cm"),
     "aggregator": ("adaptive", "weighted_mean", "trimmed_mean", "median"),
 }

@@ -51,20 +51,26 @@ def nlms_predict(weights: object, at: int, deltas: object, first: int, count: in
 def nlms_update(weights: object, deltas: object, first: int, count: int, error: int, rate: int) -> int:
     """Normalised LMS: weights += rate * error * delta / |deltas|^2; rate Q10 (0 to 512), error within +-DELTA_MAX.
 
-    Both begin at index `first`.  Returns 0.
+    Both begin at index `first`.  An error beyond the largest delta counts as that much, so that a single outlier among
+    quiet values cannot throw the weights away.  Returns 0.
     """
     w = ptr32(weights)
     d = ptr32(deltas)
     shift = int(shift_for(deltas, first, count))
-    error >>= shift
-    if error > 8191:
-        error = 8191
-    elif error < -8191:
-        error = -8191
     norm = 1
+    most = 0
     for i in range(first, first + count):
         part = d[i] >> shift
         norm += part * part
+        if part < 0:
+            part = -part
+        if part > most:
+            most = part
+    error >>= shift
+    if error > most:
+        error = most
+    elif error < -most:
+        error = -most
     gain = (error << 14) // norm
     for i in range(first, first + count):
         moved = w[i] + ((((gain * (d[i] >> shift)) >> 7) * rate + 1) >> 1)

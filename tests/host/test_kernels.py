@@ -54,7 +54,7 @@ def test_every_intermediate_is_a_small_integer_of_the_chip(module: str, kernel: 
 def test_the_check_of_intermediates_sees_what_it_must() -> None:
     checked = kernel_runs.checked("kernels")
     with pytest.raises(OverflowError):  # rate is far above its bound
-        checked.nlms_update(array("i", [0]), array("i", [1]), 0, 1, 8191, 1 << 20)
+        checked.nlms_update(array("i", [0]), array("i", [1]), 0, 1, 8191, 1 << 25)
     with pytest.raises(OverflowError):
         checked.shift_for(array("i", [-1 << 31]), 0, 1)
 

@@ -15,9 +15,8 @@ ROWS = 120
 
 def names():
     """The modules of qres/predict, as the folder lists them."""
-    folder = predict.__file__[: -len("__init__.py")]
-    found = sorted([entry for entry in os.listdir(folder or ".") if entry.endswith(".py") and entry[0] != "_"])
-    return [entry[:-3] for entry in found]
+    folder = predict.__file__.rpartition("/")[0]
+    return sorted([entry.partition(".")[0] for entry in os.listdir(folder or ".") if entry[0] != "_"])  # .py or .mpy
 
 
 def walk(source, channels, rows=ROWS):

@@ -48,12 +48,11 @@ class Linear:
 
     def update(self, row: "Sequence[int | None]") -> None:
         """Learn from the values that came (int32, None when missing) and remember them."""
-        ahead = self.predict()
+        if self.rate:
+            self.learn(row)
         for c in range(len(self.last)):
             value = row[c]
             if value is not None:
-                if self.rate and self.count[c] >= 2:
-                    self.learn(c, clamp(value - ahead[c]))
                 if self.count[c]:
                     push(self.d, c * self.order, self.order, clamp(value - self.last[c]))
                 if self.count[c] <= self.order:
@@ -61,9 +60,14 @@ class Linear:
                 self.last[c] = value
         self.ahead = []
 
-    def learn(self, channel: int, error: int) -> None:
-        """Move a channel's weights by the `error` (within +-DELTA_MAX) of its prediction."""
-        nlms_update(self.w, self.d, channel * self.order, self.count[channel] - 1, error, self.rate)
+    def learn(self, row: "Sequence[int | None]") -> None:
+        """Move the weights by what the prediction of the row that came missed."""
+        ahead = self.predict()
+        for c in range(len(self.last)):
+            value = row[c]
+            if value is not None and self.count[c] >= 2:
+                error = clamp(value - ahead[c])
+                nlms_update(self.w, self.d, c * self.order, self.count[c] - 1, error, self.rate)
 
     def weights(self) -> list[int]:
         """The weights, Q16.16: channel after channel, newest lag first."""

@@ -14,9 +14,8 @@ class Persistence(Linear):
     def __init__(self, channels: int, order: int, rate: int) -> None:
         """`order` is the shape of the swarm's model; no `rate` makes it learn."""
         super().__init__(channels, order, rate)
-        self.rate = 0
 
-    def learn(self, channel: int, error: int) -> None:
+    def learn(self, row: "Sequence[int | None]") -> None:
         """Nothing."""
 
     def set_weights(self, weights: "Sequence[int]") -> None:
