@@ -1,7 +1,7 @@
 """The exact sums of `stats.Welford` in machine words: the form for kernels and for long streams.
 
-A sample costs a few additions and three products, no division, and rounds nothing, where Welford's update in fixed width
-divides and rounds at each step. Mean (16 guard bits) and squared deviations (Q32) are made when they are asked for.
+A sample costs a few additions and three products, no division, and nothing is rounded, where Welford's update in fixed
+width divides and rounds each time. Mean (16 guard bits) and squared deviations (Q32) are made when they are asked for.
 """
 
 from array import array
