@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from qres.codec import CodecError
 from qres_host import blocks
-from qres_host.blocks import tokens
+from qres_host.blocks import fit, tokens
 
 LOW, HIGH = -(1 << 31), (1 << 31) - 1
 SHAPES = [(1, 1), (2, 1), (2, 3), (3, 2), (64, 1), (192, 2), (193, 2), (700, 3), (9000, 2)]
@@ -42,7 +42,17 @@ def streams() -> dict[str, np.ndarray]:
         "extremes": random.choice(np.array([LOW, HIGH]), (3000, 2)).astype(np.int32),
         "ramp through all": np.linspace(LOW, HIGH, 3000).astype(np.int32)[:, None],
         "rare spikes": (walk(3000, 1) + (random.random((3000, 1)) < 0.01) * 1_000_000).astype(np.int32),
+        "hardly ever another value": (np.arange(9000) % 4000 == 17).astype(np.int32)[:, None],
     }
+
+
+def chords() -> np.ndarray:
+    """Two channels of many tones, long enough for stretches, with more taps than a short predictor has."""
+    random = np.random.default_rng(9)
+    t = np.arange(20_000)
+    tones = sum(np.sin(t * f) * 900 for f in (0.31, 0.57, 1.1, 1.7, 2.3))
+    first = np.rint(tones + random.normal(0, 4, t.size))
+    return np.stack([first, np.rint(0.4 * first + random.normal(0, 3, t.size))], axis=1).astype(np.int32)
 
 
 def there_and_back(x: np.ndarray, level: str = "fast") -> bytes:
@@ -78,6 +88,16 @@ def test_what_is_predictable_is_short() -> None:
     assert plain < 4.6
     assert found["whole step"] < 4.9 and found["step that is no integer"] < 4.7 and found["few values"] < 2.3
     assert found["wave and its echo"] < 5.5 and found["ramp through all"] < 1.5
+
+
+def test_many_taps_and_those_on_another_channel_make_blocks_short() -> None:
+    x = chords()
+    alone = there_and_back(x[:, :1])
+    assert 8 * len(alone) / len(x) < 4.7  # of which 4.05 are the noise
+    assert len(there_and_back(x)) < len(alone) + len(there_and_back(x[:, 1:]))
+    kin = fit.Kin()
+    plans = [fit.plan(np.ascontiguousarray(v), kin, c) for c, v in enumerate(x.T)]
+    assert plans[0].order == 32 and plans[1].other == 0
 
 
 def test_no_rows_are_a_block() -> None:
@@ -149,7 +169,7 @@ def test_undue_sizes_are_refused(rows: int, channels: int) -> None:
 def digests() -> str:
     """One line for each stream: its name and a hash of its encoding, decoded on the way."""
     lines = []
-    for name, x in {**streams(), "short": walk(50, 3)}.items():
+    for name, x in {**streams(), "chords": chords(), "short": walk(50, 3)}.items():
         lines.append(f"{name} {hashlib.sha256(there_and_back(x)).hexdigest()}")
     return "\n".join(lines)
 
