@@ -1,4 +1,5 @@
-"""Runs the portable tests on MicroPython: the unix virtual machine and the 32-bit one (WebAssembly under Node.js).
+"""Runs the portable tests on MicroPython: the unix virtual machine from source, the 32-bit one (WebAssembly under
+Node.js) from what a deploy makes of the firmware.
 
     python tests/run_vm.py [--vm unix|vm32] [TEST ...]     run, one line a module, then `N passed, N failed`
     python tests/run_vm.py --install                       fetch the 32-bit machine into .venv/npm (pinned, checksummed)
@@ -9,11 +10,16 @@
 from __future__ import annotations
 
 import argparse
+import atexit
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -107,6 +113,49 @@ def install() -> None:
         raise Unavailable(f"the 32-bit virtual machine could not be fetched: {lines[0]}")
 
 
+@cache
+def deployed(module: str) -> tuple[Path, Path]:
+    """Folders with the firmware and one portable module in the form that boards get: constants folded, compiled."""
+    from qres_host import deploy, fold  # not above: --install runs before they are there
+
+    here = Path(tempfile.mkdtemp(prefix="qres-vm32-"))
+    atexit.register(shutil.rmtree, here, True)
+    tests: dict[str, Path] = {}
+    waiting = [module]
+    while waiting:
+        path = TESTS / "portable" / f"{waiting.pop()}.py"
+        tests[path.name] = path
+        text = path.read_text(encoding="utf-8")
+        waiting += re.findall(r"^from (test_\w+) import", text, re.MULTILINE)
+        if "kernel_cases" in text:
+            tests |= {f"kernel_cases/{path.name}": path for path in (TESTS / "kernel_cases").glob("*.py")}
+    sources = deploy.read_sources(ROOT / "firmware") | {name: path.read_bytes() for name, path in tests.items()}
+    for name, text in fold.fold(sources).items():
+        place = here / tests[name].relative_to(ROOT) if name in tests else here / "firmware" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.with_suffix(".mpy").write_bytes(deploy.compile_mpy(name, text))
+    for path in [TESTS / "support.py", *(TESTS / "vectors").glob("*.json")]:
+        place = here / path.relative_to(ROOT)
+        place.parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, place)
+    (here / "tests" / "vectors" / "machine_code.json").write_text(json.dumps(machine_code_bytes()))
+    return here / "firmware", here / "tests"
+
+
+@cache
+def machine_code_bytes() -> dict[str, int]:
+    """What machine code takes beyond bytecode on the chip, for each module that has it."""
+    from qres_host import deploy
+
+    files = deploy.firmware_files(arch="rv32imc")
+    plain = [name for name in files if name.startswith("qres/plain/")]
+    places = {name: name.replace("plain/", "") for name in plain}
+    return {
+        place.removesuffix(".mpy").replace("/", "."): len(files[place]) - len(files[name])
+        for name, place in places.items()
+    }
+
+
 def command_for(machine: str, module: str) -> list[str]:
     """The command that runs the portable `module` on `machine` ("unix" or "vm32"); raises Unavailable."""
     if machine == "unix":
@@ -114,7 +163,7 @@ def command_for(machine: str, module: str) -> list[str]:
         return [unix_machine(), "-X", f"heapsize={HEAP_BYTES}", "-c", script]
     if not VM32_MODULE.exists():
         raise Unavailable("the 32-bit virtual machine is not installed: run `make venv` with a network")
-    folders = [str(ROOT / "firmware"), str(TESTS)]
+    folders = [str(folder) for folder in deployed(module)]
     return [node(), str(LOCK / "run.mjs"), str(VM32_MODULE), str(HEAP_BYTES), module, *folders]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,8 @@ from littlefs import LFSConfig, LittleFS, LittleFSError, UserContext
 
 from qres_host import golden
 from qres_host.errors import USAGE, QresError
+from qres_host.fold import fold
+from qres_host.hardware import ARCHITECTURES, BYTECODE
 from qres_host.viper import transform
 
 BLOCK_BYTES = 4096
@@ -31,7 +34,6 @@ LITTLEFS_GEOMETRY: dict[str, Any] = {"read_size": 32, "prog_size": 32, "cache_si
 ROOT_FILES = ("boot.py", "main.py")
 COMPILED_PACKAGE = "qres"
 PLAIN = "plain"  # folder of the package with the bytecode of what is machine code
-ARCHITECTURES = ("", "rv32imc")
 
 _compiled: dict[str, bytes] = {}
 
@@ -64,11 +66,11 @@ def compile_mpy(name: str, source: bytes, options: Sequence[str] = ()) -> bytes:
     return _compiled[key]
 
 
-def firmware_files(root: Path | None = None, arch: str = "") -> dict[str, bytes]:
+def firmware_files(root: Path | None = None, arch: str = BYTECODE) -> dict[str, bytes]:
     """Return every file of the application by its path on the board, compiled. Raises QresError.
 
     `arch` "rv32imc": modules with kernels are machine code of that chip; what tests it there, and the same modules as
-    bytecode, lie beside (docs/decisions/0007-machine-code.md). "": bytecode alone.
+    bytecode, lie beside (docs/decisions/0007-machine-code.md). "bytecode": nothing but that.
     """
     root = root or firmware_root()
     sources = firmware_sources(root, arch)
@@ -84,16 +86,14 @@ def firmware_files(root: Path | None = None, arch: str = "") -> dict[str, bytes]
     return files
 
 
-def firmware_sources(root: Path | None = None, arch: str = "") -> dict[str, bytes]:
+def firmware_sources(root: Path | None = None, arch: str = BYTECODE) -> dict[str, bytes]:
     """Return the source of every file of the application by its path: what `firmware_files` compiles."""
-    root = root or firmware_root()
     if arch not in ARCHITECTURES:
-        raise QresError(
-            f"no machine code for '{arch}'", f"choose one of {', '.join(filter(None, ARCHITECTURES))}", USAGE
-        )
-    files = _read(root)
-    identity = _identity(files, arch)
-    if arch:
+        raise QresError(f"no machine code for '{arch}'", f"choose one of {', '.join(ARCHITECTURES)}", USAGE)
+    root = root or firmware_root()
+    original = read_sources(root)
+    files = folded(original)
+    if arch != BYTECODE:
         tests = golden.make(root)
         for module in tests.modules:
             name = module.replace(".", "/") + ".py"
@@ -102,23 +102,35 @@ def firmware_sources(root: Path | None = None, arch: str = "") -> dict[str, byte
             files[f"{COMPILED_PACKAGE}/{name}"] = transform(plain.decode(), f"{COMPILED_PACKAGE}/{name}").encode()
         files[f"{COMPILED_PACKAGE}/port/golden.py"] = tests.source
     head = f"{COMPILED_PACKAGE}/__init__.py"
-    said = {b'BUILD = b"\\0\\0\\0\\0"': f"BUILD = {identity!r}".encode(), b"KERNELS = 0": b"KERNELS = %d" % bool(arch)}
-    for line, told in said.items():
-        if files[head].count(line) != 1:
-            raise QresError(f"{head} has no line {line.decode()}", "install qres-swarm again")
-        files[head] = files[head].replace(line, told)
+    said = {"BUILD": _identity(original, arch), "KERNELS": int(arch != BYTECODE)}
+    for name, value in said.items():
+        lines = re.findall(rf"(?m)^{name} = .*$".encode(), files[head])
+        if len(lines) != 1:
+            raise QresError(f"{head} does not set {name}", "install qres-swarm again")
+        files[head] = files[head].replace(lines[0], f"{name} = {value!r}".encode())
     return files
 
 
-@lru_cache(maxsize=4)
-def build_id(arch: str = "") -> bytes:
-    """Return the four bytes by which boards name the application of this installation."""
-    return _identity(_read(firmware_root()), arch)
-
-
-def _read(root: Path) -> dict[str, bytes]:
+def read_sources(root: Path) -> dict[str, bytes]:
+    """Return the text of boot.py, main.py and of the modules of the package below `root`, by path."""
     paths = [*(root / name for name in ROOT_FILES), *sorted((root / COMPILED_PACKAGE).rglob("*.py"))]
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
+
+
+def folded(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """`fold(files)`, remembered for the next time."""
+    return dict(_fold(tuple(files.items())))
+
+
+@lru_cache(maxsize=2)
+def _fold(files: tuple[tuple[str, bytes], ...]) -> dict[str, bytes]:
+    return fold(dict(files))
+
+
+@lru_cache(maxsize=4)
+def build_id(arch: str = BYTECODE) -> bytes:
+    """Return the four bytes by which boards name the application of this installation."""
+    return _identity(read_sources(firmware_root()), arch)
 
 
 def _identity(files: Mapping[str, bytes], arch: str) -> bytes:

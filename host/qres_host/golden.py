@@ -105,8 +105,11 @@ class Recorder:
 
 
 def copied(arguments: Arguments) -> Arguments:
-    """The arguments with buffers of their own."""
-    return tuple(item if isinstance(item, int) else item[:] for item in arguments)
+    """The arguments with buffers of their own; a view becomes an array of what it shows."""
+    return tuple(
+        array(item.format, bytes(item)) if isinstance(item, memoryview) else item if isinstance(item, int) else item[:]
+        for item in arguments
+    )
 
 
 def rows(channels: int, seed: int) -> Iterator[tuple[int | None, ...]]:
@@ -127,10 +130,10 @@ def drive() -> None:
     from qres import codec, config, encoder, predict
     from qres.sensing import Sensing
 
-    settings = {"swarm_key": "00" * 32, "channels": [{"name": "a"}, {"name": "b"}]}
+    settings = config.load({"swarm_key": "00" * 32, "channels": [{"name": "a"}, {"name": "b"}]})
     for predictor in predict.NAMES:
         for coder in encoder.CODERS:
-            sensing = Sensing(config.load({**settings, "predictor": predictor, "coder": coder}))
+            sensing = Sensing({**settings, "predictor": predictor, "coder": coder})
             payloads = [sensing.take(i, row, 0)[1] for i, row in enumerate(rows(2, 7))]
             for payload in [*payloads, sensing.flush(0)]:
                 if payload:

@@ -11,6 +11,8 @@ from typing import Any
 from qres_host.errors import USAGE, QresError
 
 CHIPS = ("esp32c6", "virtual")
+BYTECODE = "bytecode"
+ARCHITECTURES = (BYTECODE, "rv32imc")
 POWER_KEYS = ("sleep_uw", "cpu_uw", "radio_uw", "boot_uj", "tx_byte_nj")
 # Ranges are inclusive. GPIO 0 to 30 exist on the ESP32-C6.
 _PIN = (0, 30)
@@ -19,6 +21,7 @@ _TOP: _Schema = {
     "name": str,
     "title": str,
     "chip": str,
+    "arch": str,
     "flash_bytes": (1 << 20, 1 << 27),
     "notes": str,
     "pins": dict,
@@ -40,11 +43,15 @@ _WORDS: dict[type, str] = {str: "text", dict: "a table"}
 
 @dataclass(frozen=True)
 class Hardware:
-    """One kind of board. `pins`, `port` and `power` hold the tables of its file, in integers."""
+    """One kind of board. `arch`: what its kernels are compiled to, see `qres_host.deploy`.
+
+    `pins`, `port` and `power` hold the tables of its file, in integers.
+    """
 
     name: str
     title: str
     chip: str
+    arch: str
     flash_bytes: int
     notes: str
     pins: dict[str, int]
@@ -100,6 +107,8 @@ def _hardware(file: str, found: dict[str, Any]) -> Hardware:
     _check(file, "", found, _TOP, tuple(_TOP))
     if found["chip"] not in CHIPS:
         raise _wrong(file, "chip", f"one of {', '.join(CHIPS)}")
+    if found["arch"] not in ARCHITECTURES:
+        raise _wrong(file, "arch", f"one of {', '.join(ARCHITECTURES)}")
     _check(file, "pins.", found["pins"], _PINS, ())
     if ("i2c_sda" in found["pins"]) != ("i2c_scl" in found["pins"]):
         raise _wrong(file, "pins.i2c_sda", "given together with pins.i2c_scl")

@@ -126,7 +126,9 @@ def _through_views(function: Callable[..., int]) -> Callable[..., int]:
 
 def rv32(name: str) -> bytes:
     """The .mpy of the module qres.<name>, its kernels as RV32IMC machine code; raises QresError as `transform` does."""
-    from qres_host.deploy import compile_mpy  # not above: few who use the loops build firmware too
+    from qres_host import deploy  # not above: few who use the loops build firmware too
 
-    source = transform(source_path(name).read_text(encoding="utf-8"), f"qres/{name}.py")
-    return compile_mpy(f"qres/{name}.py", source.encode(), ("-march=rv32imc",))
+    path = f"qres/{name}.py"
+    sources = deploy.read_sources(deploy.firmware_root()) | {path: source_path(name).read_bytes()}
+    text = transform(deploy.folded(sources)[path].decode(), path)
+    return deploy.compile_mpy(path, text.encode(), ("-march=rv32imc",))

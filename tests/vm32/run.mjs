@@ -1,6 +1,6 @@
 // Runs one portable test module on the 32-bit MicroPython virtual machine (WebAssembly):
 //   node run.mjs MODULE_FILE HEAP_BYTES NAME FOLDER...
-// The *.py and *.json files of each FOLDER are copied into the machine's file system under the folder's last name.
+// The *.py, *.mpy and *.json files of each FOLDER are copied into the machine's file system under the folder's last name.
 import { readdirSync, readFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -14,7 +14,7 @@ function copy(source, target) {
   machine.FS.mkdirTree(target);
   for (const entry of readdirSync(source, { withFileTypes: true })) {
     if (entry.isDirectory() && entry.name !== "__pycache__") copy(join(source, entry.name), `${target}/${entry.name}`);
-    else if (/\.(py|json)$/.test(entry.name)) machine.FS.writeFile(`${target}/${entry.name}`, readFileSync(join(source, entry.name)));
+    else if (/\.(m?py|json)$/.test(entry.name)) machine.FS.writeFile(`${target}/${entry.name}`, readFileSync(join(source, entry.name)));
   }
 }
 for (const folder of folders) copy(folder, "/" + basename(resolve(folder)));
