@@ -8,7 +8,6 @@ code keeps the first three parameters in registers: those that loops change come
 from qres.compat import const, kernel, ptr8, ptr16, ptr32
 
 # A channel's record, an array('i'), as in qres.forecast.
-_COUNT = const(0)
 _SEEN = const(1)
 _SLOW = const(3)  # here the least of the three losses
 _LOSS = const(4)  # mean |error| of no change,
@@ -59,10 +58,7 @@ def settle(x: int, i: int, total: int, weights: int, order: int, record: object,
     while i < end:
         x = n[i] >> shift
         norm += x * x
-        weight = h[weights]
-        if weight > 32767:
-            weight -= 65536
-        total += weight * x
+        total += ((h[weights] ^ 32768) - 32768) * x  # the sign of 16 bits
         weights += 1
         i += 1
     n[_SHIFT] = shift
@@ -96,67 +92,43 @@ def advance(x: int, i: int, weight: int, weights: int, order: int, change: int, 
     """Learn the `change` that came and predict the next one with words[weights..]: MU.  After `settle`."""
     n = ptr32(record)
     h = ptr16(words)
-    gain = (change << 4) - n[_OWN]
-    i = n[_SEEN]
-    if i < _WINDOW:
-        n[_SEEN] = i + 1
-    i += 1
-    x = change << 4
-    if x < 0:
-        x = -x
-    if x > _ERROR_MAX:
-        x = _ERROR_MAX
-    weight = n[_LOSS]
-    weight += ((x << 5) - weight) // i
-    n[_LOSS] = weight
-    least = weight
-    x = (change - n[_DELTAS]) << 4
-    if x < 0:
-        x = -x
-    if x > _ERROR_MAX:
-        x = _ERROR_MAX
-    weight = n[_LOSS_SAME]
-    weight += ((x << 5) - weight) // i
-    n[_LOSS_SAME] = weight
-    if weight < least:
-        least = weight
-    x = gain
-    if x < 0:
-        x = -x
-    if x > _ERROR_MAX:
-        x = _ERROR_MAX
-    weight = n[_LOSS_OWN]
-    weight += ((x << 5) - weight) // i
-    n[_LOSS_OWN] = weight
-    if weight < least:
-        least = weight
+    seen = n[_SEEN]
+    n[_SEEN] = seen + 1 if seen < _WINDOW else seen
+    seen += 1
+    least = _FAR
+    gain = change << 4
+    i = _LOSS
+    while i <= _LOSS_OWN:
+        x = gain
+        if x < 0:
+            x = -x
+        if x > _ERROR_MAX:
+            x = _ERROR_MAX
+        weight = n[i] + ((x << 5) - n[i]) // seen
+        n[i] = weight
+        if weight < least:
+            least = weight
+        gain = (change << 4) - n[_OWN]
+        if i == _LOSS:
+            gain = (change - n[_DELTAS]) << 4
+            i -= 1
+        i += 2
     n[_SLOW] = least
-    if n[_COUNT] <= order:
-        n[_COUNT] += 1
     shift = n[_SHIFT]
     gain >>= shift
-    if gain > 65535:
-        gain = 65535
-    elif gain < -65535:
-        gain = -65535
-    norm = n[NORM]
-    gain = gain * _GAIN // norm
+    if (gain + 65536) >> 17:
+        gain = 65535 if gain > 0 else -65536
+    gain = gain * _GAIN // n[NORM]
     i = _DELTAS
     end = i + order
     x = n[end - 1] >> shift
-    norm -= x * x
+    norm = n[NORM] - x * x
     weight = change >> shift
-    again = 1 if norm < _COARSE else 0
-    if shift == 0:
-        again = 0
-    if weight > 2047:
+    again = 1 if norm < _COARSE and shift > 0 else 0
+    if (weight + 2048) >> 12:
         again = 1
-        weight = 2047
-    elif weight < -2048:
-        again = 1
-        weight = -2048
-    norm += weight * weight
-    n[NORM] = norm
+        weight = 2047 if weight > 0 else -2048
+    n[NORM] = norm + weight * weight
     new = weight
     total = 512
     while i < end:
@@ -164,11 +136,9 @@ def advance(x: int, i: int, weight: int, weights: int, order: int, change: int, 
         n[i] = change
         change = x
         x >>= shift
-        weight = h[weights]
-        if weight > 32767:
-            weight -= 65536
+        weight = (h[weights] ^ 32768) - 32768  # the sign of 16 bits
         weight += (gain * x + 64) >> 7
-        if (weight + 32768) >> 16:
+        if (weight + 32768) >> 16:  # beyond 16 bits
             weight = 32767 if weight > 0 else -32768
         h[weights] = weight & 65535
         total += weight * new
