@@ -51,11 +51,7 @@ class Driver:
         self.kind = IDLE
         self.booted = False
         self._slots: "Slots | None" = None
-        self._trace = None
-        if traced:
-            from qres import trace
-
-            self._trace = trace
+        self._traced = traced
 
     def boot(self) -> "tuple[int, int]":
         """Restore the newest valid snapshot and deliver BOOT; returns (until_ms, kind)."""
@@ -77,9 +73,10 @@ class Driver:
         while queue:
             event = queue.pop(0)
             actions = self.node.step(event)
-            if self._trace:
-                line = self._trace.encode(event, actions, self.node.snapshot(False))
-                self.port.report(WIRE_TRACE, line)
+            if self._traced:
+                from qres.trace import encode
+
+                self.port.report(WIRE_TRACE, encode(event, actions, self.node.snapshot(False)))
             self._perform(actions, queue)
         return self.until_ms, self.kind
 
@@ -135,8 +132,10 @@ class Driver:
         except SnapshotError as error:
             self.port.report(WIRE_LOG, b"snapshot: " + str(error).encode())
             return False
-        if self._trace:
-            for line in self._trace.encode_restore(blob):
+        if self._traced:
+            from qres.trace import encode_restore
+
+            for line in encode_restore(blob):
                 self.port.report(WIRE_TRACE, line)
         return True
 

@@ -37,12 +37,12 @@ def config(role):
 
 def boot(role, mac):
     """What main.py does, up to the first event."""
-    import qres
-    from qres import events, run
+    import qres.port.framing
+    import qres.port.sensors
+    import qres.run
+    from qres import events
     from qres.node import Node
-    from qres.port import framing, sensors
 
-    assert run and framing and sensors
     node = Node(config(role))
     if "qres.config" in sys.modules:  # as run.main does: checked once, needed never again
         del sys.modules["qres.config"]
