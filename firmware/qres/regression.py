@@ -23,7 +23,8 @@ _RIDGE = const(2048)  # added to the diagonal of moments, so that what never cha
 def standardize(i: int, size: int, unit: int, count: int, deltas: object, scales: object, ages: object) -> int:
     """Replace `count` deltas, within +-2^29 or MISSING, by themselves in units of their scales; then learn the scales.
 
-    A scale is the mean |delta|, Q8, over all values at first, then over about 128; ages count to 128.  `i`, `size`
+    A scale is the mean |delta|, Q8, over all values at first, then over about 128; ages count to 128.  What exceeds
+    eight scales counts as that much, so that a faulty sensor is soon forgotten.  `i`, `size`
     and `unit` are work.  Returns 0.
     """
     v = ptr32(deltas)
@@ -57,6 +58,9 @@ def standardize(i: int, size: int, unit: int, count: int, deltas: object, scales
                 unit = (part << 14) // (unit >> 2)
                 if unit > LIMIT:
                     unit = LIMIT
+                most = scale >> 5
+                if size > most:
+                    size = most + 1
                 k = 0
                 while k < 7 and (1 << k) <= n[i]:
                     k += 1

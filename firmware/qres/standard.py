@@ -6,6 +6,7 @@ Imported only by predictors that need it.
 from array import array
 
 from qres.fixed import sat32
+from qres.kernels import WEIGHT_MAX
 from qres.predict.linear import Linear, clamp
 from qres.regression import DRIFTS, MISSING, advance, features, residuals, restore, standardize
 
@@ -65,6 +66,19 @@ class Rows:
     def learn(self) -> None:
         """Learn from `standard.y`, which came, and `errors`, by which `ahead` missed it."""
         raise NotImplementedError
+
+    def take_weights(self, weights: "Sequence[int]", parts: "Sequence[array[int]]") -> None:
+        """Spread `weights`, clamped to +-2, over the linear layer and `parts`; ValueError for a wrong number."""
+        size = len(self.linear.w)
+        if len(weights) != size + sum([len(part) for part in parts]):
+            raise ValueError("wrong number of weights")
+        self.linear.set_weights(weights[:size])
+        at = size
+        for part in parts:
+            for i in range(len(part)):
+                part[i] = max(min(weights[at], WEIGHT_MAX), -WEIGHT_MAX)
+                at += 1
+        self.ready = False
 
     def _prepare(self) -> None:
         if not self.ready:

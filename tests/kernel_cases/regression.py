@@ -14,7 +14,7 @@ def _signed(source, most):
     return below(source, 2 * most + 1) - most
 
 
-def _some(source, count, most):
+def some(source, count, most):
     """Random numbers of one random size, some of them extreme."""
     bits = 1
     while 1 << bits <= most and below(source, 12):
@@ -26,7 +26,7 @@ def _some(source, count, most):
     return out
 
 
-def _changes(source, count):
+def changes(source, count):
     """Standardized changes, some of them missing."""
     return array("i", [MISSING if below(source, 9) == 0 else _signed(source, LIMIT) for _ in range(count)])
 
@@ -40,15 +40,15 @@ def standardize():
     for count in range(1, 16):
         scales = array("i", [1 + below(source, SCALE_MAX) for _ in range(count)])
         ages = array("i", [1 + below(source, 128) for _ in range(count)])
-        yield 7, -7, 7, count, _some(source, count, DELTA_MAX), scales, ages
+        yield 7, -7, 7, count, some(source, count, DELTA_MAX), scales, ages
 
 
 def advance():
     source = xorshift(2)
     for lags in (1, 2, 16):
         for count in (1, 4, 15):
-            drifts = _some(source, 2 * count, LIMIT << 11)
-            yield 0, 0, 0, count, lags, _changes(source, count), _some(source, count * lags, LIMIT), drifts
+            drifts = some(source, 2 * count, LIMIT << 11)
+            yield 0, 0, 0, count, lags, changes(source, count), some(source, count * lags, LIMIT), drifts
 
 
 def features():
@@ -56,7 +56,7 @@ def features():
     for lags in (0, 1, 4):
         for count in (1, 4, 15):
             x = array("i", [0] * (count * (lags + 2)))
-            yield 0, 0, 0, count, lags, _some(source, count * lags, LIMIT), _some(source, 2 * count, LIMIT << 11), x
+            yield 0, 0, 0, count, lags, some(source, count * lags, LIMIT), some(source, 2 * count, LIMIT << 11), x
 
 
 def products():
@@ -64,7 +64,7 @@ def products():
     for n, stride, count in ((1, 1, 1), (6, 6, 4), (48, 0, 15), (4, 6, 15)):
         for most in (9, WEIGHT_MAX):
             out = array("i", [5] * count)
-            yield 0, 0, 0, n, stride, count, _some(source, n * count, most), _some(source, n + stride * 14, LIMIT), out
+            yield 0, 0, 0, n, stride, count, some(source, n * count, most), some(source, n + stride * 14, LIMIT), out
     for w in (WEIGHT_MAX, -WEIGHT_MAX):
         for x in (LIMIT, -LIMIT):
             yield 0, 0, 0, 48, 0, 1, array("i", [w] * 48), array("i", [x] * 48), array("i", [0])
@@ -80,9 +80,9 @@ def step():
     source = xorshift(5)
     for n, stride, count in ((1, 1, 1), (6, 6, 4), (48, 0, 15), (4, 6, 15)):
         for rate in (0, 33, 819):
-            errors = _changes(source, count)
-            weights = _some(source, n * count, WEIGHT_MAX)
-            yield 0, 0, 0, n, stride, count, rate, weights, _some(source, n + stride * 14, LIMIT), errors
+            errors = changes(source, count)
+            weights = some(source, n * count, WEIGHT_MAX)
+            yield 0, 0, 0, n, stride, count, rate, weights, some(source, n + stride * 14, LIMIT), errors
     for x in (0, 1, LIMIT, -LIMIT):
         for error in (2 * LIMIT, -2 * LIMIT):
             yield 0, 0, 0, 48, 0, 1, 819, array("i", [0] * 48), array("i", [x] * 48), array("i", [error])
@@ -92,8 +92,8 @@ def correlate():
     source = xorshift(6)
     for n, stride, count in ((1, 1, 1), (6, 6, 4), (4, 6, 3), (48, 0, 1)):
         for k in (1, 11):
-            moments = _some(source, count * n * (n + 1) // 2, MOMENT_MAX)
-            yield 0, 0, 0, n, stride, count, k, _some(source, n + stride * 3, LIMIT), moments
+            moments = some(source, count * n * (n + 1) // 2, MOMENT_MAX)
+            yield 0, 0, 0, n, stride, count, k, some(source, n + stride * 3, LIMIT), moments
     for x in (LIMIT, -LIMIT):
         for moment in (MOMENT_MAX, -MOMENT_MAX):
             yield 0, 0, 0, 2, 2, 1, 13, array("i", [x, LIMIT]), array("i", [moment] * 3)
@@ -104,16 +104,16 @@ def descend():
     for n, stride, count in ((1, 1, 1), (6, 6, 4), (4, 6, 3), (48, 0, 3)):
         for k in (1, 11):
             size = n * (n + 1) // 2 if stride else 0
-            moments = _some(source, max(size * count, n * (n + 1) // 2), MOMENT_MAX)
+            moments = some(source, max(size * count, n * (n + 1) // 2), MOMENT_MAX)
             row = 0
             for i in range(n):  # no square is negative
                 moments[row + i] = abs(moments[row + i])
                 row += i + 1
             for c in range(1, count if size else 0):
                 moments[c * size : c * size + size] = moments[:size]
-            slopes, weights = _some(source, n * count, MOMENT_MAX), _some(source, n * count, WEIGHT_MAX)
-            x = _some(source, n + stride * 3, LIMIT)
-            yield 0, 0, 0, n, stride, size, count, k, x, _changes(source, count), moments, slopes, weights
+            slopes, weights = some(source, n * count, MOMENT_MAX), some(source, n * count, WEIGHT_MAX)
+            x = some(source, n + stride * 3, LIMIT)
+            yield 0, 0, 0, n, stride, size, count, k, x, changes(source, count), moments, slopes, weights
     for moment in (0, 1, MOMENT_MAX):
         for slope in (MOMENT_MAX, -MOMENT_MAX):
             slopes, weights = array("i", [slope] * 48), array("i", [0] * 48)
@@ -124,4 +124,4 @@ def descend():
 def residuals():
     source = xorshift(8)
     for count in (1, 4, 15):
-        yield 0, 0, count, _changes(source, count), _some(source, count, LIMIT << 4), array("i", [0] * count)
+        yield 0, 0, count, changes(source, count), some(source, count, LIMIT << 4), array("i", [0] * count)

@@ -180,7 +180,7 @@ def test_the_heap_does_not_grow():
     def warm():
         seen = support.allocated()
         size = len(dumped(state[0]))
-        print("     %s: 4 channels, %d bytes of heap with its code, %d of snapshot" % (left[0], seen - state[1], size))
+        print("     %s: 4 channels, %d bytes of heap beside its code, %d of snapshot" % (left[0], seen - state[1], size))
         for row in walk(source, 4, 300):
             state[0].update(row)
         state[1] = seen
