@@ -20,6 +20,7 @@ from qres.events import DEEP_SLEEP, POWER_ON, SOFT, WATCHDOG, WIRE_HELLO
 from qres.port import selftest
 from qres_host import deploy, golden
 from qres_host.virtual import hub as hubs
+from qres_host.virtual.firmware import FILES_OFFSET
 from qres_host.virtual.playback import make_weather
 from qres_host.virtual.specs import make_specs
 from qres_host.wire import Deframer, Frame, Text
@@ -87,7 +88,7 @@ class Life:
         items = Deframer().feed(bytes(out))
         self.said = [item.line for item in items if isinstance(item, Text)]
         self.hello = [json.loads(item.payload) for item in items if isinstance(item, Frame) and item.type == WIRE_HELLO]
-        self.verdict = read_back((folder / "sentinel.flash").read_bytes())["selftest"]
+        self.verdict = read_back((folder / "sentinel.flash").read_bytes()[FILES_OFFSET:])["selftest"]
 
 
 def test_a_board_that_cannot_load_the_code_says_so_and_works_on(tmp_path: Path, files: dict[str, bytes]) -> None:

@@ -13,8 +13,8 @@ from qres_host.virtual.line import SerialLine
 from qres_host.virtual.playback import Playback
 from qres_host.virtual.protocol import Frame, Message, Row
 
-OFF, BOOTING, RUNNING, WAITING, ASLEEP, REPL, DEAD = range(7)
-STATES = ("off", "booting", "running", "waiting", "asleep", "repl", "dead")
+OFF, BOOTING, RUNNING, WAITING, ASLEEP, REPL, DEAD, LOADER = range(8)
+STATES = ("off", "booting", "running", "waiting", "asleep", "repl", "dead", "loader")
 BATTERY_PIN = 30  # the converter's pin that shows the battery; 0 to 14 are the channels of the recording
 
 
@@ -36,6 +36,7 @@ class BoardSpec:
     solar_ua: int = 0
     extra_files: Mapping[str, bytes] = field(default_factory=dict)
     files: Mapping[str, bytes] | None = None  # replaces the application; None: the firmware of this checkout
+    bare: bool = False  # erased flash, no MicroPython: the boot loader waits
 
 
 class Host(Protocol):
@@ -54,6 +55,12 @@ class Host(Protocol):
 
     def wake_into_repl(self, board: Board) -> None:
         """Someone types at a board that is off: start it without main.py."""
+
+    def into_loader(self, board: Board) -> None:
+        """esptool has called: whatever runs ends, the boot loader listens."""
+
+    def out_of_loader(self, board: Board) -> None:
+        """The boot loader was left by a reset."""
 
 
 class Board:
@@ -92,6 +99,10 @@ class Board:
         """Return what the sensors show now."""
         playback = self.spec.playback
         return playback.row(playback.index_at(now_us // 1000)) if playback else ()
+
+    def boots(self) -> bool:
+        """Whether there is anything in the flash to boot; a board where there is not stays in its boot loader."""
+        return True
 
     def prepare(self) -> None:
         """Do what takes real time before the next power-on."""

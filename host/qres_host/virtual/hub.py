@@ -14,15 +14,15 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from random import Random
 from typing import Any
 
 from qres_host.virtual import protocol
 from qres_host.virtual.battery import AWAKE, DEEP, LIGHT, RADIO
-from qres_host.virtual.board import ASLEEP, BOOTING, DEAD, REPL, RUNNING, WAITING, Board, BoardSpec
-from qres_host.virtual.clock import BoardClock, Pacer
+from qres_host.virtual.board import ASLEEP, BOOTING, DEAD, LOADER, REPL, RUNNING, WAITING, Board, BoardSpec
+from qres_host.virtual.clock import Pacer
 from qres_host.virtual.gateway import VirtualHost
 from qres_host.virtual.line import Loop, SerialLine
+from qres_host.virtual.make import make_board
 from qres_host.virtual.radio import Air
 from qres_host.virtual.status import swarm_status
 from qres_host.virtual.vm import Nursery, VmBoard
@@ -32,7 +32,6 @@ CRASH_DELAY_US = 1_000_000
 CRASHES_IN_ROW = 5
 SILENT_S = 20.0  # a machine that computes for longer than this real time hangs
 SPINS = 20_000  # waits without any virtual time passing
-DRIFT_PPM = 20
 TURN_S = 0.5
 TICK_S = 0.2
 
@@ -85,30 +84,17 @@ class Hub:
             range_m=range_m,
             delay_us=delay_us,
         )
-        self.air.on_air = self._on_air
         needs_machines = any(spec.kind == "vm" for spec in specs)
         self._nursery = Nursery(self.loop, folder) if needs_machines else None
-        self.boards = [self._make(index, spec, seed, folder) for index, spec in enumerate(specs)]
+        self.boards = [
+            make_board(i, spec, self, self.loop, self._nursery, folder, seed) for i, spec in enumerate(specs)
+        ]
+        self.air.on_air = lambda station, frame, airtime_us: self.boards[station].battery.sent(airtime_us)
         for each in self.boards if links is not None else ():
             assert links is not None
             each.line = SerialLine(self.loop, links / each.spec.name, each.typed, f"line {seed} {each.index}")
         for each in self.boards:
             self._boot(each, protocol.PWRON_RESET)
-
-    def _make(self, index: int, spec: BoardSpec, seed: int, folder: Path) -> Board:
-        drift = spec.drift_ppm
-        if drift is None:
-            drift = Random(f"drift {seed} {index}").randint(-DRIFT_PPM, DRIFT_PPM)
-        clock = BoardClock(self.start_us, drift)
-        if spec.kind == "vm":
-            assert self._nursery is not None
-            made: Board = VmBoard(index, spec, self, clock, seed, self.loop, self._nursery, folder)
-        else:
-            from qres_host.virtual.inproc import InprocBoard
-
-            made = InprocBoard(index, spec, self, clock, seed)
-        made.battery.since_us = self.start_us
-        return made
 
     # Running
 
@@ -192,6 +178,16 @@ class Hub:
         """As holding BOOT and pressing RESET: the REPL without main.py. Real time only; the swarm does not wait."""
         self._switch(board, False)
         self._start_repl(board, protocol.HARD_RESET)
+
+    def into_loader(self, board: Board) -> None:
+        """As holding BOOT through a reset. Real time only; the swarm does not wait."""
+        self._forget(board)
+        board.tainted = True
+        self._off(board, LOADER, AWAKE)
+
+    def out_of_loader(self, board: Board) -> None:
+        """A reset: the board boots what its flash holds."""
+        self._boot(board, protocol.PWRON_RESET)
 
     # Effects
 
@@ -299,6 +295,9 @@ class Hub:
         board.battery.enter(power, self.now_us)
 
     def _boot(self, board: Board, cause: int) -> None:
+        if not board.boots():
+            self._off(board, LOADER, AWAKE)
+            return
         board.token += 1
         board.state = BOOTING
         board.battery.enter(AWAKE, self.now_us)
@@ -351,18 +350,19 @@ class Hub:
         """Kill a board's machine, as a hang that the watchdog ends: it boots again, its RTC memory is lost."""
         board = self.boards[index]
         board.counts["kills"] += 1
+        self._forget(board)
+        self._off(board, BOOTING, AWAKE)
+        self._boot(board, protocol.WDT_RESET)
+
+    def _forget(self, board: Board) -> None:
+        """Drop what a board has begun, and its RTC memory."""
         self._running.discard(board)
         if board in self._settled:
             self._settled.remove(board)
         board.effects.clear()
         board.rtc = b""
-        self._off(board, BOOTING, AWAKE)
-        self._boot(board, protocol.WDT_RESET)
 
     # The air
-
-    def _on_air(self, station: int, frame: bytes, airtime_us: int) -> None:
-        self.boards[station].battery.sent(airtime_us)
 
     def _deliver(self, receiver: int, sender: int, frame: bytes, rssi: int) -> None:
         board = self.boards[receiver]

@@ -19,6 +19,8 @@ from qres_host.errors import QresError
 from qres_host.virtual.board import Board
 from qres_host.virtual.claims import Claim
 from qres_host.virtual.hub import Hub
+from qres_host.virtual.line import PACES
+from qres_host.virtual.vm import VmBoard
 
 
 class Service:
@@ -76,6 +78,19 @@ class Service:
         line = self._board(name).line
         if line is not None:
             line.corrupt = probability
+
+    def do_pace(self, name: str, pace: str) -> None:
+        """Make a board's cable and flash as slow as real ones, by the name of a pace; "" ends it."""
+        line = self._board(name).line
+        if line is not None:
+            line.pace = PACES.get(pace)
+
+    def do_fault(self, name: str, changes: dict[str, int]) -> None:
+        """Change what goes wrong at a board's boot loader."""
+        board = self._board(name)
+        if isinstance(board, VmBoard):
+            for key, value in changes.items():
+                setattr(board.loader.faults, key, value)
 
     def do_loss(self, probability: float) -> None:
         """Set the probability that a radio frame is lost at a receiver."""

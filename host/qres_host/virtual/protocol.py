@@ -63,6 +63,7 @@ def power_on(
     cause: int,
     main: bool,
     pressed: bool,
+    slow: bool,
     mac: bytes,
     seed: bytes,
     battery_mv: int,
@@ -70,8 +71,8 @@ def power_on(
     rtc: bytes,
     nvs: bytes,
 ) -> bytes:
-    """Return the message that switches a board on."""
-    flags = int(main) | int(pressed) << 1
+    """Return the message that switches a board on; `slow`: its flash takes the time of a real one."""
+    flags = int(main) | int(pressed) << 1 | int(slow) << 2
     head = struct.pack("<qBB6s16sH", local_us, cause, flags, mac, seed, battery_mv)
     body = head + _row(row) + struct.pack("<H", len(rtc)) + rtc + nvs
     return struct.pack("<H", len(body)) + body

@@ -148,6 +148,14 @@ class Swarm:
         """Flip a bit in that share of the bytes on a board's serial line; 0 ends it."""
         self._ask("corrupt", name, probability)
 
+    def set_pace(self, name: str, pace: str) -> None:
+        """Make a board's cable and flash take the time of real ones: "usb", "uart" (460,800 baud), or "" for none."""
+        self._ask("pace", name, pace)
+
+    def fault(self, name: str, **changes: int) -> None:
+        """Break a board's boot loader or flash: fields of flashchip.Faults."""
+        self._ask("fault", name, changes)
+
     def set_loss(self, probability: float) -> None:
         """Set the probability that a radio frame is lost at a receiver."""
         self._ask("loss", probability)

@@ -6,12 +6,10 @@ import contextlib
 import importlib.util
 import json
 import os
-import pty
 import shutil
 import socket
 import subprocess
 import sys
-import termios
 import time
 from collections import deque
 from collections.abc import Callable
@@ -19,10 +17,13 @@ from pathlib import Path
 
 from qres_host import deploy
 from qres_host.errors import QresError
-from qres_host.virtual import protocol
-from qres_host.virtual.board import ASLEEP, BOOTING, DEAD, OFF, REPL, RUNNING, WAITING, Board, BoardSpec, Host
+from qres_host.virtual import firmware, protocol
+from qres_host.virtual.board import ASLEEP, BOOTING, DEAD, LOADER, OFF, REPL, RUNNING, WAITING, Board, BoardSpec, Host
 from qres_host.virtual.clock import BoardClock
+from qres_host.virtual.flashchip import write_sparse
 from qres_host.virtual.line import Loop
+from qres_host.virtual.loader import Loader
+from qres_host.virtual.terminal import inner_terminal, program_mode
 
 # The chip leaves about 150 KB to Python; pointers are twice as wide here. The chip's modules are in its ROM, the
 # shims that stand for them take SHIM_KB of this heap.
@@ -125,35 +126,17 @@ class _Machine:
         self.socket.close()
 
 
-def _program_mode(terminal: int) -> None:
-    """Set a terminal as a program finds it: every byte passes but Ctrl-C. The REPL changes it for itself."""
-    mode = termios.tcgetattr(terminal)
-    mode[0] = mode[1] = 0
-    mode[3] = termios.ISIG
-    mode[6] = [b"\0"] * len(mode[6])  # 0 switches a character off
-    mode[6][termios.VINTR] = b"\x03"
-    mode[6][termios.VMIN], mode[6][termios.VTIME] = b"\1", b"\0"
-    termios.tcsetattr(terminal, termios.TCSANOW, mode)
-
-
-def _inner_terminal() -> tuple[int, int]:
-    """Return master and slave of the pty that a machine has as terminal: Ctrl-C is its only special character."""
-    master, slave = pty.openpty()
-    _program_mode(slave)
-    os.set_blocking(master, False)
-    return master, slave
-
-
-def _write_sparse(path: Path, image: bytes) -> None:
-    """Write a flash image, leaving holes where it is erased: LittleFS never looks at erased blocks."""
-    erased = b"\xff" * deploy.BLOCK_BYTES
-    with path.open("wb") as file:
-        for start in range(0, len(image), deploy.BLOCK_BYTES):
-            block = image[start : start + deploy.BLOCK_BYTES]
-            if block != erased:
-                file.seek(start)
-                file.write(block)
-        file.truncate(len(image))
+def _new_flash(path: Path, spec: BoardSpec) -> int:
+    """Write the flash of a new board: MicroPython and the file system, or nothing. Returns its size in bytes."""
+    size = firmware.flash_bytes()
+    files = dict(spec.files) if spec.files is not None else None
+    parts = [(0, firmware.micropython())]
+    if spec.bare:
+        path.write_bytes(b"\xff" * size)
+    else:
+        parts.append((firmware.FILES_OFFSET, deploy.build_image(spec.config, spec.extra_files, files)))
+        write_sparse(path, size, parts)
+    return size
 
 
 class VmBoard(Board):
@@ -173,10 +156,10 @@ class VmBoard(Board):
         super().__init__(index, spec, host, clock, seed)
         self._loop, self._nursery = loop, nursery
         self.flash = folder / f"{spec.name}.flash"
-        files: dict[str, bytes] | None = dict(spec.files) if spec.files is not None else None
-        _write_sparse(self.flash, deploy.build_image(spec.config, spec.extra_files, files))
+        size = _new_flash(self.flash, spec)
         self._flash = os.open(self.flash, os.O_RDWR)
-        self._terminal, self._slave = _inner_terminal()
+        self.loader = Loader(self, loop, self._flash, size)
+        self._terminal, self._slave = inner_terminal()
         self._output, self._output_end = os.pipe()
         os.set_blocking(self._output, False)
         loop.watch(self._output, lambda fd: self._drain())
@@ -193,10 +176,13 @@ class VmBoard(Board):
 
     # The machine's life
 
+    def boots(self) -> bool:
+        return self.loader.boots()
+
     def prepare(self) -> None:
         if self._machine is None:
             if self.tainted:  # the last machine may have died at its prompt
-                _program_mode(self._slave)
+                program_mode(self._slave)
             self._machine = _Machine(self._nursery, self._slave, self._flash, self._output_end)
             self._loop.watch(self._machine.socket.fileno(), self._readable)
 
@@ -221,6 +207,7 @@ class VmBoard(Board):
                 cause,
                 main,
                 self.pressed,
+                self.line is not None and self.line.pace is not None,
                 self.spec.mac,
                 self.boot_seed(),
                 self.boot_mv,
@@ -336,6 +323,12 @@ class VmBoard(Board):
     # What is typed at it
 
     def typed(self, data: bytes) -> None:
+        if self.loader.called(data) and self.state != LOADER:
+            self.host.into_loader(self)
+        if self.state == LOADER:
+            self._pending.clear()
+            self.loader.receive(data)
+            return
         if self.state in (ASLEEP, OFF, DEAD, BOOTING):
             text = data.strip(b"\r\n")
             if text and min(text) >= 32:
@@ -352,7 +345,8 @@ class VmBoard(Board):
         self._hold_until_s = time.monotonic() + INPUT_HOLD_S * 10
 
     def tick(self) -> None:
-        """Release typed bytes whose prompt never came."""
+        """Release typed bytes whose prompt never came; let the boot loader look around."""
+        self.loader.tick()
         if self._hold_until_s and time.monotonic() > self._hold_until_s:
             self._hold_until_s = 0.0
             self._feed()

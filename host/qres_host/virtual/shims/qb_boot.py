@@ -4,6 +4,7 @@ import gc
 import hashlib
 import os
 import random
+import struct
 import sys
 
 import micropython
@@ -15,31 +16,54 @@ import qb_time
 import vfs
 
 BLOCK_BYTES = 4096
-BLOCKS = 512
+TABLE_OFFSET, TABLE_ENTRIES = 0x8000, 95
+PAGE_BYTES, PAGE_US, ERASE_US = 256, 400, 45000  # as flashchip.py has them
 # The chip uses 32. A read is a call of Python here, so larger ones boot four times as fast; the format is the same.
 READ_BYTES = 256
 
 
 class Flash:
-    """The flash chip: the file behind descriptor 4."""
+    """The file system's partition of the flash chip, which is the file behind descriptor 4."""
 
     def __init__(self):
         self._file = open(4, "r+b")
+        self.slow = False  # at the REPL, where real time passes, an operation takes the time of a real flash
+        self._start, self._blocks = self._partition()
+
+    def _partition(self):
+        """Offset and blocks of `vfs`, else of all behind the last partition."""
+        end = 0
+        for index in range(TABLE_ENTRIES):
+            self._file.seek(TABLE_OFFSET + 32 * index)
+            magic, _, _, offset, size, label = struct.unpack("<HBBII16s", self._file.read(28))
+            if magic != 0x50AA:
+                break
+            if label[:4] == b"vfs\0":
+                return offset, size // BLOCK_BYTES
+            end = max(end, offset + size)
+        return end, (self._file.seek(0, 2) - end) // BLOCK_BYTES
+
+    def _takes(self, time_us):
+        if self.slow and qb_link.repl:
+            qb_link._native.sleep_us(time_us)
 
     def readblocks(self, block, buf, offset=0):
         """Fill `buf`."""
-        self._file.seek(block * BLOCK_BYTES + offset)
+        self._file.seek(self._start + block * BLOCK_BYTES + offset)
         self._file.readinto(buf)
 
     def writeblocks(self, block, buf, offset=0):
         """Write `buf`."""
-        self._file.seek(block * BLOCK_BYTES + offset)
+        self._takes((len(buf) + PAGE_BYTES - 1) // PAGE_BYTES * PAGE_US)
+        self._file.seek(self._start + block * BLOCK_BYTES + offset)
         self._file.write(buf)
 
     def ioctl(self, op, argument):
         """The block device protocol of MicroPython."""
+        if op == 6:
+            self._takes(ERASE_US)
         if op == 4:
-            return BLOCKS
+            return self._blocks
         if op == 5:
             return BLOCK_BYTES
         return 0
@@ -82,6 +106,7 @@ def _mount():
         system = vfs.VfsLfs2(flash, readsize=READ_BYTES)
     vfs.mount(system, "/")
     os.chdir("/")
+    return flash
 
 
 def _install(board):
@@ -117,8 +142,9 @@ def _run(name, scope):
 
 def run(scope):
     """Boot; returns when the board has reached its REPL. `scope` is the namespace of __main__."""
-    _mount()
+    flash = _mount()
     board = qb_link.start()
+    flash.slow = board["slow"]
     qb_time._start(board["boot_us"])
     qb_machine._start(board)
     qb_esp32._start(board["nvs"])

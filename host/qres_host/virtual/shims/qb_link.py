@@ -173,6 +173,7 @@ def start():
         "cause": cause,
         "main": flags & 1,
         "pressed": flags & 2,
+        "slow": flags & 4,
         "mac": mac,
         "seed": seed,
         "battery_mv": battery_mv,

@@ -1,0 +1,38 @@
+"""MicroPython as a virtual board has it in flash: an image of the chip's format, around a machine of the host.
+
+The application in it is no code: what boots is the unix MicroPython. But bootloader, partition table and application
+are checked before each boot as the chip does, and the file system is mounted where the partition table says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+
+from qres_host import hardware
+from qres_host.flash import image
+from qres_host.flash.image import APP, DATA, NVS, Partition
+
+PHY = 1
+FAT = 0x81
+FILES_OFFSET = 0x200000
+# MicroPython's table for 4 MB.
+TABLE = [
+    Partition("nvs", DATA, NVS, 0x9000, 0x6000),
+    Partition("phy_init", DATA, PHY, 0xF000, 0x1000),
+    Partition("factory", APP, 0, 0x10000, 0x1F0000),
+    Partition("vfs", DATA, FAT, FILES_OFFSET, 0x200000),
+]
+NO_BOOT = b"ESP-ROM:esp32c6-20220919\r\ninvalid header: 0xffffffff\r\n"
+
+
+@lru_cache(maxsize=4)
+def micropython(code_bytes: int = 4096, version: str = "v1.28.0", chip: int = image.ESP32C6) -> bytes:
+    """Return the combined image of a virtual board: an application of about `code_bytes` that no compressor shrinks."""
+    blocks = (hashlib.sha256(f"{version} {index}".encode()).digest() for index in range(-(-code_bytes // 32)))
+    return image.make_image(b"".join(blocks), TABLE, chip, version=version)
+
+
+def flash_bytes() -> int:
+    """Return the size of a virtual board's flash."""
+    return hardware.load("virtual").flash_bytes
