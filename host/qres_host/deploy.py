@@ -154,13 +154,13 @@ class _Flash(UserContext):
         return int(super().erase(cfg, block))
 
 
-def format_image(files: Mapping[str, bytes], base: bytes | None = None) -> bytes:
-    """Return a LittleFS image of 512 blocks that holds `files`, added to those of the image `base` if given.
+def format_image(files: Mapping[str, bytes], base: bytes | None = None, blocks: int = BLOCKS) -> bytes:
+    """Return a LittleFS image of that many blocks that holds `files`, added to those of the image `base` if given.
 
     Raises QresError when they do not fit.
     """
-    flash = _Flash(base or b"\xff" * (BLOCK_BYTES * BLOCKS))
-    system = LittleFS(flash, block_size=BLOCK_BYTES, block_count=BLOCKS, mount=False, **LITTLEFS_GEOMETRY)
+    flash = _Flash(base or b"\xff" * (BLOCK_BYTES * blocks))
+    system = LittleFS(flash, block_size=BLOCK_BYTES, block_count=blocks, mount=False, **LITTLEFS_GEOMETRY)
     if base is None:
         system.format()
     system.mount()
@@ -174,7 +174,7 @@ def format_image(files: Mapping[str, bytes], base: bytes | None = None) -> bytes
         for path in {path.rpartition("/")[0]: path for path in files}.values():
             _compact(system, flash, path)
     except LittleFSError as error:
-        raise QresError(f"the files do not fit the board's flash ({BLOCK_BYTES * BLOCKS} bytes)", str(error)) from error
+        raise QresError(f"the files do not fit the board's flash ({BLOCK_BYTES * blocks} bytes)", str(error)) from error
     system.unmount()
     return bytes(flash.buffer)
 
@@ -189,14 +189,17 @@ def _compact(system: LittleFS, flash: _Flash, path: str) -> None:
 
 
 @lru_cache(maxsize=4)
-def _base_image(digest: str, files: tuple[tuple[str, bytes], ...]) -> bytes:
-    return format_image(dict(files))
+def _base_image(digest: str, files: tuple[tuple[str, bytes], ...], blocks: int) -> bytes:
+    return format_image(dict(files), blocks=blocks)
 
 
 def build_image(
-    config: Mapping[str, Any] | None, extra: Mapping[str, bytes] | None = None, files: Mapping[str, bytes] | None = None
+    config: Mapping[str, Any] | None,
+    extra: Mapping[str, bytes] | None = None,
+    files: Mapping[str, bytes] | None = None,
+    blocks: int = BLOCKS,
 ) -> bytes:
-    """Return the flash image of one board.
+    """Return the image of one board's file system, of exactly as many blocks as its partition has.
 
     `config` becomes /config.json (none when None), `extra` adds or replaces files by path, `files` replaces the
     application (an empty mapping: a blank board). Images of one application differ in these files only.
@@ -207,5 +210,5 @@ def build_image(
     own = dict(extra or {})
     if config is not None:
         own["config.json"] = json.dumps(config, sort_keys=True).encode()
-    base = _base_image(digest, items)
-    return format_image(own, base) if own else base
+    base = _base_image(digest, items, blocks)
+    return format_image(own, base, blocks) if own else base
