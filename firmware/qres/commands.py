@@ -10,6 +10,7 @@ if False:
 
     from qres.node import Node
 
+NAMES = ("time", "ack", "nak", "status")  # all others are about the board: qres.port.service
 _NAMES_BYTES = const(456)  # of checkpoints that wait to be told of
 
 

@@ -8,6 +8,7 @@ The same Driver runs on the chip and in the simulator, so both give the same tra
 from qres.compat import const
 from qres.events import (
     BOOT,
+    COMMAND,
     DEEP_SLEEP,
     IDLE,
     POWER,
@@ -40,7 +41,8 @@ _LOG_BYTES = const(2000)
 class Driver:
     """A node and its port.  boot() once, then handle() for each event; none of them blocks.
 
-    After each, `until_ms` and `kind` hold what the node's last SLEEP action asked for.
+    After each, `until_ms` and `kind` hold what the node's last SLEEP action asked for; before `awake_ms` (own clock)
+    the board stays awake instead.
     """
 
     def __init__(self, node: "Node", port: "Port", traced: bool = False) -> None:
@@ -50,8 +52,9 @@ class Driver:
         self.until_ms = port.now_ms() + _FIRST_WAIT_MS
         self.kind = IDLE
         self.booted = False
+        self.awake_ms = 0
+        self.traced = traced
         self._slots: "Slots | None" = None
-        self._traced = traced
 
     def boot(self) -> "tuple[int, int]":
         """Restore the newest valid snapshot and deliver BOOT; returns (until_ms, kind)."""
@@ -70,14 +73,27 @@ class Driver:
     def handle(self, event: tuple) -> "tuple[int, int]":
         """Step the node on `event` and all that follows from it; returns (until_ms, kind) of the wait due."""
         queue = [event]
+        if event[0] == COMMAND:
+            from qres import commands
+
+            if event[2] not in commands.NAMES:  # not the node's: about the board
+                from qres.port import service
+
+                queue = service.serve(self, event[2], event[3])
         while queue:
             event = queue.pop(0)
             actions = self.node.step(event)
-            if self._traced:
+            if self.traced:
                 from qres.trace import encode
 
                 self.port.report(WIRE_TRACE, encode(event, actions, self.node.snapshot(False)))
             self._perform(actions, queue)
+        if self.awake_ms and self.kind != IDLE:
+            if self.port.now_ms() < self.awake_ms:
+                self.until_ms = min(self.until_ms, self.awake_ms)
+                self.kind = IDLE
+            else:
+                self.awake_ms = 0
         return self.until_ms, self.kind
 
     def _perform(self, actions: list, queue: list) -> None:
@@ -132,7 +148,7 @@ class Driver:
         except SnapshotError as error:
             self.port.report(WIRE_LOG, b"snapshot: " + str(error).encode())
             return False
-        if self._traced:
+        if self.traced:
             from qres.trace import encode_restore
 
             for line in encode_restore(blob):
@@ -150,11 +166,15 @@ class Driver:
         text = self.port.traceback(error)
         self.port.text(text)
         self.port.report(WIRE_LOG, text.encode()[:_LOG_BYTES])
+        self.restart(_RESET_MS)
+
+    def restart(self, after_ms: int) -> None:
+        """Save what is whole, reset."""
         try:
             if self.booted:  # else the snapshot itself may be what fails: keep the older one
                 self._flash().save(self.node.snapshot(False))
         finally:
-            self.port.reset(_RESET_MS)
+            self.port.reset(after_ms)
 
 
 def main(config: dict) -> None:

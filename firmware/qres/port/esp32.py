@@ -77,9 +77,7 @@ class Port:
         return time.time_ns() // 1000000 + self._epoch_ms
 
     def wait(self, until_ms: int, kind: int) -> "tuple[Any, ...]":
-        """See the contract; light sleep hears neither radio nor serial line."""
-        if kind == DEEP:
-            self._deepsleep(until_ms)
+        """See the contract; light sleep hears neither radio nor serial line, before deep sleep a command still counts."""
         if kind == LIGHT:
             self.radio(0)
         while True:
@@ -88,6 +86,8 @@ class Port:
             command = self._read_command()
             if command:
                 return command
+            if kind == DEEP:
+                self._deepsleep(until_ms)
             left = until_ms - self.now_ms()
             if left <= 0:
                 return TIMER, self.now_ms()
