@@ -14,7 +14,7 @@ LAYERS: dict[str, int] = {
     # L0: numbers and tags
     **dict.fromkeys(("qres", "compat", "fixed", "kernels", "stats", "rng", "ed25519", "events", "bits"), 0),
     **dict.fromkeys(("rangecoder", "forecast", "cm", "golomb", "elementary", "ew", "outliers", "moments"), 0),
-    **dict.fromkeys(("regression", "attention"), 0),
+    **dict.fromkeys(("regression", "attention", "recurrent"), 0),
     # L1: one algorithm each
     **dict.fromkeys(
         (
@@ -29,6 +29,7 @@ LAYERS: dict[str, int] = {
             "model",
             "standard",
             "detect",
+            "joint",
             "regime",
             "energy",
             "wake",

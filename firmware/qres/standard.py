@@ -67,6 +67,9 @@ class Rows:
         """Learn from `standard.y`, which came, and `errors`, by which `ahead` missed it."""
         raise NotImplementedError
 
+    def advance(self) -> None:
+        """Go on after the row was learned from and remembered; nothing here."""
+
     def take_weights(self, weights: "Sequence[int]", parts: "Sequence[array[int]]") -> None:
         """Spread `weights`, clamped to +-2, over the linear layer and `parts`; ValueError for a wrong number."""
         size = len(self.linear.w)
@@ -103,5 +106,6 @@ class Rows:
         residuals(0, 0, s.channels, s.y, self.ahead, self.errors)
         self.learn()
         s.remember()
+        self.advance()
         self.linear.update(row)
         self.ready = False

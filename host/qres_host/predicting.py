@@ -17,7 +17,7 @@ from qres import predict
 
 from qres_host import native
 
-KERNELS = ("kernels", "regression", "attention", "elementary")
+KERNELS = ("kernels", "regression", "attention", "recurrent", "elementary")
 """Modules of the firmware whose kernels predictors call."""
 ORDER = 4
 RATE = 41  # of learning, Q10: the boards' default

@@ -13,7 +13,7 @@ Contract of a predictor of `channels` channels; a row holds an int32 or None (mi
 if False:
     from typing import Any
 
-NAMES = ("linear", "mix", "persistence", "rls", "taaf")
+NAMES = ("linear", "lstm", "mix", "persistence", "rls", "taaf")
 
 
 def make(name: str, channels: int, order: int, rate: int) -> "Any":
