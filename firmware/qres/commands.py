@@ -32,7 +32,7 @@ def command(node: "Node", now: int, name: str, argument: "Any", out: "list[tuple
     else:
         out.append((ev.REPLY, b'{"error":"unknown command or argument"}'))
         return
-    out.append((ev.REPLY, b'{"ok":true}'))
+    out.append((ev.REPLY, b'{"cmd":"' + name.encode() + b'","ok":true}'))
 
 
 def _tell_of(node: "Node", held: bytes, missed: bytes) -> None:

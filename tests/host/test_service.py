@@ -69,7 +69,7 @@ def ask(driver: run.Driver, board: Board, name: str, argument: Any = None) -> di
     driver.handle((COMMAND, board.now_ms, name, argument))
     (answer,) = frames(board, WIRE_REPLY)
     found = json.loads(answer)
-    assert isinstance(found, dict)
+    assert isinstance(found, dict) and found.pop("cmd") == name
     return found
 
 
@@ -92,7 +92,7 @@ def test_set_checks_writes_whole_and_restarts(driver: run.Driver, board: Board) 
         driver.handle((COMMAND, board.now_ms, "set", ["period_ms", 30000]))
     assert json.loads(file.read_text()) == {**CONFIG, "period_ms": 30000}
     assert json.loads(frames(board, WIRE_REPLY)[-1]) == {
-        "ok": True, "restart": True, "key": "period_ms", "value": 30000,
+        "cmd": "set", "ok": True, "restart": True, "key": "period_ms", "value": 30000,
     }  # fmt: skip
     assert any(b"state" in path.read_bytes() for path in board.files.iterdir() if path.name != "config.json")
     assert ask(driver, board, "get", "period_ms")["value"] == 30000

@@ -1,6 +1,7 @@
 """Commands of the host about the board itself: its configuration, its heap and time, its trace, staying awake.
 
-Loaded with the first such command.  Each is answered by one REPLY: {"ok": true, ...} or {"error": what is wrong}.
+Loaded with the first such command.  Each is answered by one REPLY: {"cmd": name, "ok": true, ...} or {"cmd": name,
+"error": what is wrong}.
 """
 
 import gc
@@ -56,7 +57,7 @@ class Meter:
 
 def serve(driver: "Driver", name: str, argument: "Any") -> "list[Any]":
     """Carry out a command and answer it; returns the events that follow for the node: none."""
-    answer: "dict[str, Any]" = {"ok": True}
+    answer: "dict[str, Any]" = {"cmd": name, "ok": True}
     restart = False
     try:
         if name in ("get", "set"):
@@ -77,7 +78,7 @@ def serve(driver: "Driver", name: str, argument: "Any") -> "list[Any]":
         else:
             raise ServiceError(_REFUSED)
     except (ValueError, OSError) as error:
-        answer = {"error": str(error)}
+        answer = {"cmd": name, "error": str(error)}
     said = json.dumps(answer).encode()
     driver.port.report(WIRE_REPLY, said if len(said) <= PAYLOAD_BYTES else b'{"error": "the answer is too long"}')
     if restart:
