@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import atexit
-import json
 import os
 import re
 import shutil
@@ -138,22 +137,7 @@ def deployed(module: str) -> tuple[Path, Path]:
         place = here / path.relative_to(ROOT)
         place.parent.mkdir(exist_ok=True)
         shutil.copyfile(path, place)
-    (here / "tests" / "vectors" / "machine_code.json").write_text(json.dumps(machine_code_bytes()))
     return here / "firmware", here / "tests"
-
-
-@cache
-def machine_code_bytes() -> dict[str, int]:
-    """What machine code takes beyond bytecode on the chip, for each module that has it."""
-    from qres_host import deploy
-
-    files = deploy.firmware_files(arch="rv32imc")
-    plain = [name for name in files if name.startswith("qres/plain/")]
-    places = {name: name.replace("plain/", "") for name in plain}
-    return {
-        place.removesuffix(".mpy").replace("/", "."): len(files[place]) - len(files[name])
-        for name, place in places.items()
-    }
 
 
 def command_for(machine: str, module: str) -> list[str]:

@@ -4,7 +4,7 @@ import sys
 
 import support
 
-BUDGET = 90 * 1024  # bytes after boot in the default configuration (docs/architecture.md), kernels as machine code
+BUDGET = 90 * 1024  # bytes after boot in the default configuration (docs/memory.md), as bytecode
 GROWTH = 2048  # what a fragment or a longer list may take; 10,000 events with a leak of one byte each would show
 EVENTS = 10000
 STAGES = 10
@@ -71,9 +71,8 @@ def test_a_booted_board_fits_its_budget():
 
     def measure():
         taken = support.allocated() - before
-        code = sum([size for name, size in support.vectors("machine_code").items() if name in sys.modules])
-        print("     after boot: %d of %d bytes, of them machine code %d" % (taken + code, BUDGET, code))
-        assert 40000 < taken <= BUDGET - code, (taken, code)
+        print("     after boot: %d of %d bytes" % (taken, BUDGET))
+        assert 40000 < taken <= BUDGET, taken
 
     return load
 
