@@ -1,7 +1,7 @@
 """From samples to residuals, spikes, packets, and to what this node learned in an epoch."""
 
 from qres.compat import const, sha256
-from qres.detect import Detector
+from qres.detect import ALARM_Q8, Detector, Spikes, seed_entropy
 from qres.encoder import CODERS, Encoder
 from qres.fixed import div, log2_q12
 from qres.kernels import WEIGHT_MAX
@@ -13,6 +13,7 @@ if False:
     from typing import Any
 
     from qres.checkpoint import Checkpoint
+    from qres.joint import Joint
     from qres.predict.linear import Linear
     from qres.snapshot import Reader, Writer
 
@@ -23,6 +24,12 @@ _RECODED_MAX = const(48)  # steps of a packet that are worth coding anew from a 
 def _among(name: bytes, names: bytes) -> bool:
     """Whether `name` is one of `names`, four bytes each."""
     return bool([i for i in range(0, len(names), 4) if names[i : i + 4] == name])
+
+
+def _joint(channels: int) -> "Joint":
+    from qres.joint import Joint  # only where there are several channels
+
+    return Joint(channels)
 
 
 class Learned:
@@ -49,7 +56,10 @@ class Learned:
 class Sensing:
     """All channels of one node."""
 
-    STATE = "u:node u:asked o:predictor l:detectors o:learned b:window u:packets u:samples u:spikes u:missing u:entropy"
+    STATE = (
+        "u:node u:asked o:predictor o:detector o:spiking l:joints o:learned b:window u:packets u:samples u:spikes "
+        "u:missing u:alarms u:entropy"
+    )
 
     def __init__(self, cfg: "dict[str, Any]") -> None:
         """`cfg` as config.load returns it."""
@@ -58,10 +68,12 @@ class Sensing:
         self.rates: tuple[int, int] = (cfg["rate"], cfg["storm_rate"])
         self.period_ms: int = cfg["period_ms"]
         self.coder = CODERS.index(cfg["coder"])
-        seed = cfg["profile"] == "seed"
         self.predictor = make(cfg["predictor"], len(specs), self.order, self.rates[0])
         self.linear: Linear = self.predictor.linear  # the layer of it that the swarm shares
-        self.detectors = [Detector(cfg["sigma"], (c["range"] or 1 << 16) if seed else 0) for c in specs]
+        self.literal = cfg["profile"] == "seed"
+        self.detector = Detector([c["range"] for c in specs])
+        self.spiking = Spikes(len(specs), cfg["sigma"])
+        self.joints = [_joint(len(specs))] if len(specs) > 1 and not self.literal else []
         self.model = Model(len(specs), self.order)
         self.prior: Model | None = None  # what packets start from: only what the gateway is known to hold ...
         self.point: Checkpoint | None = None  # ... and rather the state after a packet that it acknowledged
@@ -78,10 +90,11 @@ class Sensing:
         self.samples = 0
         self.spikes = 0
         self.missing = 0
+        self.alarms = 0
         self.entropy = 0
 
     def _packet(self, base: "Model | Checkpoint | None") -> Encoder:
-        return Encoder(len(self.detectors), self.coder, PAYLOAD_MAX, base, self.modes)
+        return Encoder(len(self.learned.n), self.coder, PAYLOAD_MAX, base, self.modes)
 
     def take(self, index: int, values: "tuple[int | None, ...]", regime: int) -> "tuple[int, bytes | None]":
         """Take the step number `index` (sample time / period): (highest entropy of a channel, packet that became full).
@@ -92,19 +105,27 @@ class Sensing:
         if not self.encoder.add(index, values):
             full = self.flush(regime)
             self.encoder.add(index, values)
-        self.entropy = 0
+        self.entropy = self.joints[0].push(values) if self.joints else 0
         linear = self.linear
         ahead, own = self.predictor.predict(), linear.predict()
         for c in range(len(values)):
             v = values[c]
             if v is None:
                 self.missing += 1
-            elif linear.count[c] > self.order:
+                self.detector.miss(c)
+                continue
+            entropy = self.detector.push(c, v)
+            if self.detector.score >= ALARM_Q8:
+                self.alarms += 1
+            if linear.count[c] > self.order:
+                self.spikes += self.spiking.push(c, v - ahead[c])
+                if self.literal:
+                    entropy = seed_entropy(v - ahead[c], self.detector.full_scales[c])
                 swarm = linear.expect(c, self.model.values, c * (self.order + 1))
                 self.learned.push(c, v - own[c], v - swarm, v - linear.last[c])
-                entropy, spike = self.detectors[c].push(v - ahead[c])
-                self.spikes += spike
-                self.entropy = max(self.entropy, entropy)
+            elif self.literal:
+                entropy = 0
+            self.entropy = max(self.entropy, entropy)
         linear.rate = self.rates[1 if regime == 2 else 0]
         self.predictor.update(values)
         self.samples += 1
@@ -191,14 +212,14 @@ class Sensing:
         """Take over the swarm's model and begin a new epoch of learning."""
         self.model = model
         weights: list[int] = []
-        for c in range(len(self.detectors)):
+        for c in range(len(self.learned.n)):
             weights += model.weights(c)
         self.linear.set_weights(weights)
         self.begin_epoch()
 
     def begin_epoch(self) -> None:
         """Forget what the last epoch measured."""
-        self.learned = Learned(len(self.detectors))
+        self.learned = Learned(len(self.learned.n))
         self.window = bytes(32)
 
     def lesson(self) -> "tuple[int, int, list[int]]":
@@ -244,7 +265,7 @@ class Sensing:
 
     def load(self, data: "Reader") -> None:
         """Read the state from a snapshot; ValueError when it is of another configuration."""
-        n = len(self.detectors)
+        n = len(self.learned.n)
         data.fields(self)
         self.model = unpack(n, self.order, data.blob())
         known: list[Any] = [None, self.model]

@@ -22,6 +22,8 @@ FIELDS = (
     ("samples", "uint"),  # steps sensed
     ("spikes", "uint"),  # residuals beyond the threshold, all channels
     ("missing", "uint"),  # values that a sensor did not give
+    ("alarms", "uint"),  # events whose score raised an alarm, all channels
+    ("faults", "uint"),  # at the last sample, three bits a channel, the first lowest: 1 stuck, 2 saturated, 4 missing
     ("sent", "uint"),  # frames sent
     ("heard", "uint"),  # frames accepted
     ("rejected", "uint"),  # frames refused: damaged, forged, replayed or malformed
@@ -93,6 +95,8 @@ def values(node: "Node", now_ms: int) -> dict[str, "int | bytes"]:
         "samples": node.sensing.samples,
         "spikes": node.sensing.spikes,
         "missing": node.sensing.missing,
+        "alarms": node.sensing.alarms,
+        "faults": node.sensing.detector.faults(),
         "sent": node.link.sent,
         "heard": node.link.heard,
         "rejected": node.link.rejected,

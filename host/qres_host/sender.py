@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from qres.codec import Checkpoint
-from qres.detect import Detector
+from qres.detect import Spikes
 
 from qres_host.coverage import Coverage
 
@@ -27,7 +27,8 @@ class Sender:
         self.lost_before = 0  # in earlier sessions
         self.period_ms = 0
         self.coverage = Coverage()
-        self.detectors: list[Detector] = []
+        self.channels = 0
+        self.spikes = Spikes(0, 1)
         self.points: OrderedDict[bytes, Checkpoint] = OrderedDict()
 
     def keep(self, point: Checkpoint) -> None:

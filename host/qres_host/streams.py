@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from qres import codec, config, model, packet, telemetry
-from qres.detect import Detector
+from qres.detect import Spikes
 
 from qres_host import wire
 from qres_host.coverage import Coverage
@@ -345,11 +345,12 @@ class Streams:
                 self._held.popitem(last=False)
                 self.held_lost += 1
             return
-        if node.period_ms != block.period_ms or len(node.detectors) != block.channels:
+        if node.period_ms != block.period_ms or node.channels != block.channels:
             # Another sampling grid or sensor set is another stream of the same board.
             node.period_ms = block.period_ms
             node.coverage = Coverage()
-            node.detectors = [Detector(_SIGMA, 0) for _ in range(block.channels)]
+            node.channels = block.channels
+            node.spikes = Spikes(block.channels, _SIGMA)
         for start, end in node.coverage.add(block.index, block.index + len(block.steps)):
             low, high = start - block.index, end - block.index
             spikes = [
@@ -374,7 +375,7 @@ class Streams:
         bits = 0
         for channel, residual in enumerate(residuals):
             if residual is not None:
-                bits |= node.detectors[channel].push(residual)[1] << channel
+                bits |= node.spikes.push(channel, residual) << channel
         return bits
 
 

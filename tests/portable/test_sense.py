@@ -1,54 +1,15 @@
-"""detect, regime, energy, wake, reputation: what a node makes of its signal, its battery and its peers."""
+"""regime, energy, wake, reputation: what a node makes of its signal, its battery and its peers."""
 
 from qres import energy, regime, reputation, wake
 from qres.config import POWER
-from qres.detect import Detector
 from qres.fixed import ONE
 from qres.regime import CALM, PRESTORM, STORM, Machine
-from support import below, raises, xorshift
+from support import raises
 
 
 def states(profile, entropies):
     machine = Machine(profile)
     return [machine.push(e) for e in entropies]
-
-
-def test_detector_flags_what_deviates_and_stays_quiet_on_noise():
-    source = xorshift(8)
-    d = Detector(5, 0)
-    spikes = 0
-    for _ in range(3000):
-        spikes += d.push(below(source, 41) + below(source, 41) - 40)[1]
-    assert spikes == 0
-    entropy, spike = d.push(400)
-    assert spike == 1 and entropy == ONE
-    entropy, spike = d.push(3)
-    assert spike == 0 and entropy < ONE // 4
-
-
-def test_an_outlier_does_not_blind_the_detector():
-    d = Detector(5, 0)
-    source = xorshift(8)
-    for _ in range(100):
-        d.push(below(source, 21) - 10)
-    assert d.push(1 << 30)[1] == 1
-    d.push(1 << 30)
-    for _ in range(30):
-        d.push(below(source, 21) - 10)
-    assert d.push(5000)[1] == 1
-
-
-def test_a_constant_signal_is_calm_for_ever():
-    d, machine = Detector(5, 0), Machine("default")
-    for _ in range(500):
-        entropy, spike = d.push(0)
-        assert (entropy, spike) == (0, 0)
-        assert machine.push(entropy) == CALM
-
-
-def test_seed_entropy_is_residual_over_range():
-    d = Detector(5, 1000)
-    assert [d.push(r)[0] for r in (0, 250, -250, 1000, 5000)] == [0, ONE // 4, ONE // 4, ONE, ONE]
 
 
 def test_a_single_spike_never_leaves_calm():
