@@ -13,7 +13,8 @@ ALERT = const(1)
 DEEP_SILENCE = const(2)
 SILENCE_NAMES = ("Active", "Alert", "DeepSilence")
 _QUIET_SAMPLES = const(100)
-_QUIET_ENTROPY = const(2072)  # entropy whose square is 0.001
+_QUIET_VARIANCE = const(16777)  # 0.001, Q24
+_VARIANCE_SHIFT = const(5)  # the variance of the entropy is that of about the last 2^5 samples
 _HEARTBEAT = const(50)
 
 
@@ -70,17 +71,22 @@ class Pool:
 class Silence:
     """Whether gossip is worth its energy (seed section 4: (entropy x reputation) > (cost x bias))."""
 
-    STATE = "u:state u:quiet u:since_heartbeat"
+    STATE = "u:state u:quiet u:since_heartbeat u:mean u:variance"
 
     def __init__(self) -> None:
         """Starts Active."""
         self.state = ACTIVE
-        self.quiet = 0  # calm samples in a row with almost no entropy
+        self.quiet = 0  # calm samples in a row while the entropy hardly varies
         self.since_heartbeat = 0
+        self.mean = 0  # of the entropy, exponentially weighted: Q24
+        self.variance = 0  # Q24
 
     def push(self, entropy: int, regime: int) -> None:
         """Take one sample's entropy (Q16.16) and regime."""
-        self.quiet = min(self.quiet + 1, 65535) if regime == 0 and entropy < _QUIET_ENTROPY else 0
+        d = (entropy << 8) - self.mean
+        self.mean += d >> _VARIANCE_SHIFT
+        self.variance += ((d >> 8) * (d >> 8) >> 8) - self.variance >> _VARIANCE_SHIFT
+        self.quiet = min(self.quiet + 1, 65535) if regime == 0 and self.variance < _QUIET_VARIANCE else 0
         self.since_heartbeat = min(self.since_heartbeat + 1, 65535)
         self.state = ALERT if regime else DEEP_SILENCE if self.quiet >= _QUIET_SAMPLES else ACTIVE
 

@@ -42,7 +42,7 @@ TABLES = {
         (CALM, "rise", 2, 0, PRESTORM, 0),
         (PRESTORM, "high", 3, 0, STORM, 0),
         (PRESTORM, "falling", 1, 0, CALM, 0),
-        (STORM, "low", 5, T_MIN, CALM, 0),
+        (STORM, "low", 5, T_MIN + 1, CALM, 0),
     ),
 }
 _LONG = const(0xFFFF)

@@ -47,10 +47,34 @@ def test_a_false_alarm_returns_to_calm():
     assert line[6:].index(CALM) == regime.T_MIN
 
 
-def test_the_seed_profile_has_its_own_golden_trace():
-    e = [0, 0, 0, ONE, ONE, ONE, ONE, ONE] + [0] * 60
-    assert states("seed", e)[:9] == [0, 0, 0, 0, 1, 1, 1, 2, 2]
-    assert states("seed", [0, 0, 0, ONE, 0, 0, 0, 0]) == [0, 0, 0, 0, 1, 1, 0, 0]
+def golden(profile, levels):
+    """The regimes, as digits, that entropies in hundredths lead to; a run is (level, how often)."""
+    machine = Machine(profile)
+    return "".join([str(machine.push(ONE * level // 100)) for level, times in levels for _ in range(times)])
+
+
+def test_golden_traces_of_the_seed_profile():
+    # Calm to PreStorm: derivative of the average > 0.15 twice; PreStorm to Storm: raw > 0.45 three times
+    assert golden("seed", ((0, 3), (100, 6))) == "000011122"
+    # PreStorm to Calm at the first derivative < 0
+    assert golden("seed", ((0, 3), (100, 2), (0, 5))) == "0000110000"
+    # one sample is enough for PreStorm, because the average keeps it
+    assert golden("seed", ((0, 3), (100, 1), (0, 4))) == "00001100"
+    # a slow ramp never has that derivative: not seen
+    assert golden("seed", [(i, 1) for i in range(0, 100, 2)] + [(100, 20)]) == "0" * 70
+    # Storm to Calm: average < 0.30 five times, in a Storm of more than 50 samples
+    assert golden("seed", ((0, 3), (100, 6), (0, 60))) == "0000111" + "2" * 51 + "0" * 11
+    # a lull that ends begins the count anew
+    assert golden("seed", ((0, 3), (100, 60), (0, 5), (100, 3), (0, 10))) == "0000111" + "2" * 70 + "0000"
+
+
+def test_golden_traces_of_the_default_profile():
+    assert golden("default", ((0, 3), (50, 5))) == "00001112"
+    assert golden("default", ((0, 3), (40, 4))) == "0000111"  # derivative 0.20 twice, never high
+    assert golden("default", ((0, 3), (50, 2), (0, 4))) == "000011100"  # settled twice
+    assert golden("default", ((0, 3), (100, 5), (0, 54))) == "0000111" + "2" * 50 + "0" * 5
+    # neither high nor settled: back after 50 samples, and deaf for 50
+    assert golden("default", ((0, 3), (50, 2), (35, 50), (100, 60))) == "0000" + "1" * 50 + "0" * 50 + "1112" + "2" * 7
 
 
 def test_consensus_gate():
@@ -84,9 +108,16 @@ def test_silence():
     assert not s.allows(100, ONE, ONE // 2, 500)  # not useful, not rich
     assert s.allows(0, ONE, ONE // 2, 900)  # rich
     assert not s.allows(ONE, ONE, 0, 149)  # below the reserve
-    for _ in range(100):
+    for _ in range(99):
         s.push(0, CALM)
+    assert s.state == energy.ACTIVE
+    s.push(0, CALM)
     assert s.state == energy.DEEP_SILENCE
+    for entropy, quiet in ((ONE // 40, True), (ONE // 10, False)):  # variances 0.0006 and 0.01
+        other = energy.Silence()
+        for i in range(400):
+            other.push(entropy * (i & 1) * 2, CALM)
+        assert (other.state == energy.DEEP_SILENCE) == quiet
     beats = 0
     for _ in range(200):
         s.push(0, CALM)
