@@ -33,6 +33,7 @@ BLOCKS = 512
 LITTLEFS_GEOMETRY: dict[str, Any] = {"read_size": 32, "prog_size": 32, "cache_size": 128, "lookahead_size": 32}
 ROOT_FILES = ("boot.py", "main.py")
 COMPILED_PACKAGE = "qres"
+HEAD = "qres/__init__.mpy"  # holds what identifies the application
 PLAIN = "plain"  # folder of the package with the bytecode of what is machine code
 
 _compiled: dict[str, bytes] = {}
@@ -70,7 +71,8 @@ def firmware_files(root: Path | None = None, arch: str = BYTECODE) -> dict[str, 
     """Return every file of the application by its path on the board, compiled. Raises QresError.
 
     `arch` "rv32imc": modules with kernels are machine code of that chip; what tests it there, and the same modules as
-    bytecode, lie beside (docs/decisions/0007-machine-code.md). "bytecode": nothing but that.
+    bytecode, lie beside (docs/decisions/0007-machine-code.md). "bytecode": nothing but that. The last file names the
+    application: written last, no board takes a half of two applications for one that it has tested.
     """
     root = root or firmware_root()
     sources = firmware_sources(root, arch)
@@ -83,6 +85,7 @@ def firmware_files(root: Path | None = None, arch: str = BYTECODE) -> dict[str, 
         )
     files = {name: sources[name] for name in ROOT_FILES}
     files.update({name.removesuffix(".py") + ".mpy": data for name, data in zip(modules, compiled, strict=True)})
+    files[HEAD] = files.pop(HEAD)
     return files
 
 

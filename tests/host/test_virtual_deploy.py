@@ -32,6 +32,12 @@ def test_image_holds_the_firmware_and_the_configuration() -> None:
     assert not [name for name in files if name.startswith("qres/") and not name.endswith(".mpy")]
 
 
+def test_the_file_that_names_the_application_is_written_last() -> None:
+    for arch in ("bytecode", "rv32imc"):
+        *_, (name, data) = deploy.firmware_files(arch=arch).items()
+        assert name == "qres/__init__.mpy" and deploy.build_id(arch) in data
+
+
 def test_images_of_one_application_share_all_but_their_own_files() -> None:
     one = read_back(deploy.build_image({"name": "a"}, {"lib/x.py": b"1"}))
     other = read_back(deploy.build_image({"name": "b"}))
