@@ -128,7 +128,7 @@ def rv32(name: str) -> bytes:
     """The .mpy of the module qres.<name>, its kernels as RV32IMC machine code; raises QresError as `transform` does."""
     from qres_host import deploy  # not above: few who use the loops build firmware too
 
-    path = f"qres/{name}.py"
+    path = f"qres/{name.replace('.', '/')}.py"
     sources = deploy.read_sources(deploy.firmware_root()) | {path: source_path(name).read_bytes()}
     text = transform(deploy.folded(sources)[path].decode(), path)
     return deploy.compile_mpy(path, text.encode(), ("-march=rv32imc",))
