@@ -26,7 +26,7 @@ _SPIKES_FROM = const(16)  # residuals
 _STUCK_RUN = const(64)  # as many equal values, and four times as many as ever before, once the signal had moved
 _IDLE_RUN = const(256)  # as many equal values: nothing changes any more
 
-# Words of a channel
+# Words of the state
 _N = const(0)  # samples, and the floor of their logarithm
 _LOG = const(1)
 _LAST = const(2)  # the last two values
@@ -36,29 +36,31 @@ _ENERGY = const(8)
 _HIGH = const(10)  # range of the values
 _LOW = const(11)
 _PEAK = const(12)
-TAIL = const(13)  # of each feature: quantile and mean excess (log2, Q16), excesses counted
+_TAIL = const(13)  # of each feature: quantile and mean excess (log2, Q16), excesses counted
 _RUN = const(22)  # equal values in a row, now and at most
 _LONGEST = const(23)
 _BASE = const(24)  # the first value
-_FAULTS = const(25)
-_WORDS = const(26)
+WORDS = const(25)
 
 # Tuning: shifts of the means, and how a score is made
-TUNING = (
-    8,  # level: 2^-8
-    5,  # short mean of the values
-    8,  # energy: mean of the changes
-    8,  # floor of a feature: the range 2^-8
-    3,  # the quantile: 1 - 2^-3 ...
-    8,  # ... moves by 2^-8 of the mean excess
-    8,  # mean excess
-    2048,  # least mean excess: 1/32 of a power of two, Q16
-    4,  # weights of shift and energy, quarters
-    6,
-    4,  # a value never seen before: factor,
-    10,  # and addend for each range that it lies outside
-    8,  # peak hold: what is held, quarters,
-    3,  # and its decay, 1/256
+TUNING = array(
+    "i",
+    (
+        8,  # level: 2^-8
+        5,  # short mean of the values
+        8,  # energy: mean of the changes
+        8,  # floor of a feature: the range 2^-8
+        3,  # the quantile: 1 - 2^-3 ...
+        8,  # ... moves by 2^-8 of the mean excess
+        8,  # mean excess
+        2048,  # least mean excess: 1/32 of a power of two, Q16
+        4,  # weights of shift and energy, quarters
+        6,
+        4,  # a value never seen before: factor,
+        10,  # and addend for each range that it lies outside
+        8,  # peak hold: what is held, quarters,
+        3,  # and its decay, 1/256
+    ),
 )
 _LEVEL_SHIFT = const(0)
 _SHORT_SHIFT = const(1)
@@ -76,15 +78,17 @@ _HOLD = const(12)
 _DECAY = const(13)
 
 # Words of the work buffer: three features (whole part, fraction in 8 bits), powers of two above the quantile, the
-# logarithm of the samples, and the scores of shift and energy
+# logarithm of the samples, the scores of shift and energy, and that of the channel
 _ABOVE = const(6)
 _AGE = const(7)
 _SCORES = const(8)
-WORK = const(10)
+SCORE = const(10)
+WORK = const(11)
+_WORK = array("i", [0] * WORK)  # of one call
 
 
 @kernel
-def follow(x: int, d: int, j: int, at: int, state: object, tuning: object, work: object) -> int:
+def follow(x: int, d: int, j: int, state: object, tuning: object, work: object) -> int:
     """Take a value (within +-OFFSET_MAX) into the short means; the three features go to work[0..5].
 
     A feature is a whole part and a fraction in 8 bits. Returns the floor of features, Q8. `d` and `j` are work.
@@ -92,42 +96,42 @@ def follow(x: int, d: int, j: int, at: int, state: object, tuning: object, work:
     s = ptr32(state)
     p = ptr32(tuning)
     w = ptr32(work)
-    if s[at + _N] < 0xFFFFF:
-        s[at + _N] += 1
-        if s[at + _N] >> s[at + _LOG] > 1:
-            s[at + _LOG] += 1
-    w[_AGE] = s[at + _LOG]
-    w[0] = x - s[at + _LEVEL]
-    w[1] = -s[at + _LEVEL + 1] >> 8
+    if s[_N] < 0xFFFFF:
+        s[_N] += 1
+        if s[_N] >> s[_LOG] > 1:
+            s[_LOG] += 1
+    w[_AGE] = s[_LOG]
+    w[0] = x - s[_LEVEL]
+    w[1] = -s[_LEVEL + 1] >> 8
     j = p[_SHORT_SHIFT]
-    if j > s[at + _LOG]:
-        j = s[at + _LOG]
-    d = x - s[at + _SHORT]
-    low = s[at + _SHORT + 1] + ((d & ((1 << j) - 1)) << (16 - j))
-    s[at + _SHORT] += (d >> j) + (low >> 16)
-    s[at + _SHORT + 1] = low & 0xFFFF
-    w[2] = s[at + _SHORT] - s[at + _LEVEL]
-    w[3] = (s[at + _SHORT + 1] - s[at + _LEVEL + 1]) >> 8
-    d = x - s[at + _LAST]  # a way back is no second change
+    if j > s[_LOG]:
+        j = s[_LOG]
+    d = x - s[_SHORT]
+    low = s[_SHORT + 1] + ((d & ((1 << j) - 1)) << (16 - j))
+    s[_SHORT] += (d >> j) + (low >> 16)
+    s[_SHORT + 1] = low & 0xFFFF
+    w[2] = s[_SHORT] - s[_LEVEL]
+    w[3] = (s[_SHORT + 1] - s[_LEVEL + 1]) >> 8
+    d = x - s[_LAST]  # a way back is no second change
     if d < 0:
         d = -d
-    other = x - s[at + _LAST + 1]
+    other = x - s[_LAST + 1]
     if other < 0:
         other = -other
     if other < d:
         d = other
-    s[at + _LAST + 1] = s[at + _LAST]
-    s[at + _LAST] = x
+    s[_LAST + 1] = s[_LAST]
+    s[_LAST] = x
     j = p[_ENERGY_SHIFT]
-    if j > s[at + _LOG]:
-        j = s[at + _LOG]
-    d -= s[at + _ENERGY]
-    low = s[at + _ENERGY + 1] + ((d & ((1 << j) - 1)) << (16 - j))
-    s[at + _ENERGY] += (d >> j) + (low >> 16)
-    s[at + _ENERGY + 1] = low & 0xFFFF
-    w[4] = s[at + _ENERGY]
-    w[5] = s[at + _ENERGY + 1] >> 8
-    return (((s[at + _HIGH] - s[at + _LOW]) << 2) >> (p[_FLOOR_SHIFT] - 6)) + 1
+    if j > s[_LOG]:
+        j = s[_LOG]
+    d -= s[_ENERGY]
+    low = s[_ENERGY + 1] + ((d & ((1 << j) - 1)) << (16 - j))
+    s[_ENERGY] += (d >> j) + (low >> 16)
+    s[_ENERGY + 1] = low & 0xFFFF
+    w[4] = s[_ENERGY]
+    w[5] = s[_ENERGY + 1] >> 8
+    return (((s[_HIGH] - s[_LOW]) << 2) >> (p[_FLOOR_SHIFT] - 6)) + 1
 
 
 @kernel
@@ -189,7 +193,7 @@ def rarity(x: int, z: int, j: int, at: int, floor: int, state: object, tuning: o
 
 
 @kernel
-def judge(x: int, score: int, best: int, at: int, state: object, tuning: object, work: object) -> int:
+def judge(x: int, score: int, best: int, state: object, tuning: object, work: object) -> int:
     """Make of the scores of shift and energy that of the channel, Q8, and take the value into the range.
 
     0 where the peak hold of an earlier event is higher. `score` and `best` are work.
@@ -201,8 +205,8 @@ def judge(x: int, score: int, best: int, at: int, state: object, tuning: object,
     best = (w[_SCORES + 1] * p[_ENERGY_WEIGHT]) >> 2
     if score < best:
         score = best
-    high = s[at + _HIGH]
-    low = s[at + _LOW]
+    high = s[_HIGH]
+    low = s[_LOW]
     best = x - high if x > high else low - x
     if best > 0:
         span = high - low + 1
@@ -214,23 +218,23 @@ def judge(x: int, score: int, best: int, at: int, state: object, tuning: object,
         if best > span and w[_AGE] > _WARM_LOG:  # one glitch does no more than double the range
             best = span
         if x > high:
-            s[at + _HIGH] = high + best
+            s[_HIGH] = high + best
         else:
-            s[at + _LOW] = low - best
+            s[_LOW] = low - best
     if w[_AGE] <= _WARM_LOG:
         score = 0
     if score > _SCORE_MAX:
         score = _SCORE_MAX
-    best = s[at + _PEAK]
+    best = s[_PEAK]
     if score > best:
-        s[at + _PEAK] = (score * p[_HOLD]) >> 2
+        s[_PEAK] = (score * p[_HOLD]) >> 2
         return score
-    s[at + _PEAK] = best - ((best * p[_DECAY] + 255) >> 8)
+    s[_PEAK] = best - ((best * p[_DECAY] + 255) >> 8)
     return 0
 
 
 @kernel
-def settle(d: int, j: int, low: int, at: int, state: object, tuning: object, work: object) -> int:
+def settle(d: int, j: int, low: int, state: object, tuning: object, work: object) -> int:
     """Move the level towards the value that follow() took, bending what is an outlier. Returns 0; three are work."""
     s = ptr32(state)
     p = ptr32(tuning)
@@ -241,10 +245,38 @@ def settle(d: int, j: int, low: int, at: int, state: object, tuning: object, wor
     j = p[_LEVEL_SHIFT]
     if j > w[_AGE]:
         j = w[_AGE]
-    low = s[at + _LEVEL + 1] + ((d & ((1 << j) - 1)) << (16 - j))
-    s[at + _LEVEL] += (d >> j) + (low >> 16)
-    s[at + _LEVEL + 1] = low & 0xFFFF
+    low = s[_LEVEL + 1] + ((d & ((1 << j) - 1)) << (16 - j))
+    s[_LEVEL] += (d >> j) + (low >> 16)
+    s[_LEVEL + 1] = low & 0xFFFF
     return 0
+
+
+@kernel
+def observe(x: int, run: int, state: object, tuning: object, work: object) -> int:
+    """Judge a value (within +-OFFSET_MAX): the sample's own score, Q8; work[SCORE] becomes the channel's.
+
+    `run` is work.
+    """
+    s = ptr32(state)
+    w = ptr32(work)
+    run = s[_RUN]
+    if x != s[_LAST]:
+        if run > s[_LONGEST]:
+            s[_LONGEST] = run
+        run = 0
+    elif run < 0xFFFF:
+        run += 1
+    s[_RUN] = run
+    w[SCORE] = 0
+    if run > _IDLE_RUN:
+        return 0
+    run = int(follow(x, 0, 0, state, tuning, work))
+    w[_SCORES] = int(rarity(2, 0, 0, _TAIL + 3, run, state, tuning, work))
+    w[_SCORES + 1] = int(rarity(4, 0, 0, _TAIL + 6, run, state, tuning, work))
+    run = int(rarity(0, 0, 0, _TAIL, run, state, tuning, work))
+    w[SCORE] = int(judge(x, 0, 0, state, tuning, work))
+    settle(0, 0, 0, state, tuning, work)
+    return run if w[_AGE] > _OWN_LOG else 0
 
 
 @kernel
@@ -306,58 +338,30 @@ def seed_entropy(residual: int, full_scale: int) -> int:
 
 
 class Detector:
-    """How unusual the values of each channel are, and the faults of its sensor."""
+    """How unusual the values of one channel are, and the faults of its sensor."""
 
-    STATE = "a:state"
+    STATE = "a:state u:faults"
 
-    def __init__(self, full_scales: "list[int]") -> None:
-        """`full_scales`: of each channel the value, in LSB, at which its sensor saturates; 0 unknown."""
-        self.state = array("i", [0] * (len(full_scales) * _WORDS))
-        self.tuning = array("i", TUNING)
-        self.work = array("i", [0] * WORK)
-        self.full_scales = full_scales
-        self.score = 0  # of the last value: of its channel, Q8, 0 while the peak hold is higher
+    def __init__(self, full_scale: int) -> None:
+        """`full_scale`: the value, in LSB, at which the sensor saturates; 0 unknown."""
+        self.state = array("i", [0] * WORDS)
+        self.full_scale = full_scale
+        self.score = 0  # of the channel at the last value, Q8; 0 while the peak hold is higher
+        self.faults = 0  # STUCK, SATURATED, MISSING
 
-    def push(self, c: int, value: int) -> int:
-        """Judge a value (int32) of a channel: its entropy, Q16.16."""
-        s = self.state
-        at = c * _WORDS
-        if not s[at + _N]:
-            s[at + _BASE] = value
-        x = max(-OFFSET_MAX, min(OFFSET_MAX, value - s[at + _BASE]))
-        full = self.full_scales[c]
-        self._watch(at, x, MIN32 < value < MAX32 and (not full or abs(value) < full))
-        if s[at + _RUN] > _IDLE_RUN:
-            self.score = 0
+    def push(self, value: "int | None") -> int:
+        """Judge a value, int32 or None when it is missing: its entropy, Q16.16."""
+        self.score = 0
+        if value is None:
+            self.faults |= MISSING
             return 0
-        p, w = self.tuning, self.work
-        floor = follow(x, 0, 0, at, s, p, w)
-        w[_SCORES] = rarity(2, 0, 0, at + TAIL + 3, floor, s, p, w)
-        w[_SCORES + 1] = rarity(4, 0, 0, at + TAIL + 6, floor, s, p, w)
-        own = rarity(0, 0, 0, at + TAIL, floor, s, p, w)
-        self.score = judge(x, 0, 0, at, s, p, w)
-        settle(0, 0, 0, at, s, p, w)
-        return min(ONE, (own << 16) // FULL_Q8) if w[_AGE] > _OWN_LOG else 0
-
-    def _watch(self, at: int, x: int, inside: bool) -> None:
-        """Look for the faults of a sensor."""
         s = self.state
-        if x != s[at + _LAST]:
-            s[at + _LONGEST] = max(s[at + _LONGEST], s[at + _RUN])
-            s[at + _RUN] = 0
-        elif s[at + _RUN] < 0xFFFF:
-            s[at + _RUN] += 1
-        run = s[at + _RUN]
-        stuck = run >= _STUCK_RUN and run > s[at + _LONGEST] << 2 and s[at + _HIGH] > s[at + _LOW]
-        s[at + _FAULTS] = (STUCK if stuck else 0) | (0 if inside else SATURATED)
-
-    def miss(self, c: int) -> None:
-        """Channel `c` has no value this time."""
-        self.state[c * _WORDS + _FAULTS] |= MISSING
-
-    def faults(self) -> int:
-        """FAULT_BITS for each channel, the first one lowest: STUCK, SATURATED, MISSING at the last row."""
-        bits = 0
-        for at in range(len(self.state) - _WORDS, -1, -_WORDS):
-            bits = bits << FAULT_BITS | self.state[at + _FAULTS]
-        return bits
+        if not s[_N] and not s[_RUN]:
+            s[_BASE] = value
+        own = observe(max(-OFFSET_MAX, min(OFFSET_MAX, value - s[_BASE])), 0, s, TUNING, _WORK)
+        self.score = _WORK[SCORE]
+        run, full = s[_RUN], self.full_scale
+        stuck = run >= _STUCK_RUN and run > s[_LONGEST] << 2 and s[_HIGH] > s[_LOW]
+        inside = MIN32 < value < MAX32 and (not full or abs(value) < full)
+        self.faults = (STUCK if stuck else 0) | (0 if inside else SATURATED)
+        return min(ONE, (own << 16) // FULL_Q8)

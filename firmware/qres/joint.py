@@ -96,7 +96,6 @@ class Joint:
         """No row yet."""
         self.state = array("i", [0] * (channels * _WORDS))
         self.tail = array("i", [0, 0, 0])
-        self.tuning = array("i", TUNING)
         self.work = array("i", [0] * WORK)
         self.rows = 0  # at most 2^20
         self.limit = 0  # Q8: the largest T-squared of the first TRAINING rows
@@ -126,7 +125,7 @@ class Joint:
             self.limit = max(self.limit, total)
         work = self.work
         work[0], work[1], work[_AGE] = total >> 8, total & 255, age
-        score = rarity(0, 0, 0, 0, 1, self.tail, self.tuning, work)
+        score = rarity(0, 0, 0, 0, 1, self.tail, TUNING, work)
         return min(ONE, (score << 16) // FULL_Q8) if self.rows > TRAINING else 0
 
     def alarmed(self) -> bool:

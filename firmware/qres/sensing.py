@@ -1,7 +1,7 @@
 """From samples to residuals, spikes, packets, and to what this node learned in an epoch."""
 
 from qres.compat import const, sha256
-from qres.detect import ALARM_Q8, Detector, Spikes, seed_entropy
+from qres.detect import ALARM_Q8, FAULT_BITS, Detector, Spikes, seed_entropy
 from qres.encoder import CODERS, Encoder
 from qres.fixed import div, log2_q12
 from qres.kernels import WEIGHT_MAX
@@ -57,7 +57,7 @@ class Sensing:
     """All channels of one node."""
 
     STATE = (
-        "u:node u:asked o:predictor o:detector o:spiking l:joints o:learned b:window u:packets u:samples u:spikes "
+        "u:node u:asked o:predictor l:detectors o:spiking l:joints o:learned b:window u:packets u:samples u:spikes "
         "u:missing u:alarms u:entropy"
     )
 
@@ -71,7 +71,7 @@ class Sensing:
         self.predictor = make(cfg["predictor"], len(specs), self.order, self.rates[0])
         self.linear: Linear = self.predictor.linear  # the layer of it that the swarm shares
         self.literal = cfg["profile"] == "seed"
-        self.detector = Detector([c["range"] for c in specs])
+        self.detectors = [Detector(c["range"]) for c in specs]
         self.spiking = Spikes(len(specs), cfg["sigma"])
         self.joints = [_joint(len(specs))] if len(specs) > 1 and not self.literal else []
         self.model = Model(len(specs), self.order)
@@ -94,7 +94,7 @@ class Sensing:
         self.entropy = 0
 
     def _packet(self, base: "Model | Checkpoint | None") -> Encoder:
-        return Encoder(len(self.learned.n), self.coder, PAYLOAD_MAX, base, self.modes)
+        return Encoder(len(self.detectors), self.coder, PAYLOAD_MAX, base, self.modes)
 
     def take(self, index: int, values: "tuple[int | None, ...]", regime: int) -> "tuple[int, bytes | None]":
         """Take the step number `index` (sample time / period): (highest entropy of a channel, packet that became full).
@@ -110,17 +110,17 @@ class Sensing:
         ahead, own = self.predictor.predict(), linear.predict()
         for c in range(len(values)):
             v = values[c]
+            detector = self.detectors[c]
+            entropy = detector.push(v)
             if v is None:
                 self.missing += 1
-                self.detector.miss(c)
                 continue
-            entropy = self.detector.push(c, v)
-            if self.detector.score >= ALARM_Q8:
+            if detector.score >= ALARM_Q8:
                 self.alarms += 1
             if linear.count[c] > self.order:
                 self.spikes += self.spiking.push(c, v - ahead[c])
                 if self.literal:
-                    entropy = seed_entropy(v - ahead[c], self.detector.full_scales[c])
+                    entropy = seed_entropy(v - ahead[c], detector.full_scale)
                 swarm = linear.expect(c, self.model.values, c * (self.order + 1))
                 self.learned.push(c, v - own[c], v - swarm, v - linear.last[c])
             elif self.literal:
@@ -131,6 +131,13 @@ class Sensing:
         self.samples += 1
         self.window = sha256(self.window + repr((index, values)).encode())
         return self.entropy, full
+
+    def faults(self) -> int:
+        """FAULT_BITS for each channel, the first one lowest: STUCK, SATURATED, MISSING at the last step."""
+        bits = 0
+        for detector in reversed(self.detectors):
+            bits = bits << FAULT_BITS | detector.faults
+        return bits
 
     def pending_since_ms(self) -> int:
         """Swarm time of the oldest sample that waits in the packet; -1 when none does."""
@@ -212,14 +219,14 @@ class Sensing:
         """Take over the swarm's model and begin a new epoch of learning."""
         self.model = model
         weights: list[int] = []
-        for c in range(len(self.learned.n)):
+        for c in range(len(self.detectors)):
             weights += model.weights(c)
         self.linear.set_weights(weights)
         self.begin_epoch()
 
     def begin_epoch(self) -> None:
         """Forget what the last epoch measured."""
-        self.learned = Learned(len(self.learned.n))
+        self.learned = Learned(len(self.detectors))
         self.window = bytes(32)
 
     def lesson(self) -> "tuple[int, int, list[int]]":
@@ -265,7 +272,7 @@ class Sensing:
 
     def load(self, data: "Reader") -> None:
         """Read the state from a snapshot; ValueError when it is of another configuration."""
-        n = len(self.learned.n)
+        n = len(self.detectors)
         data.fields(self)
         self.model = unpack(n, self.order, data.blob())
         known: list[Any] = [None, self.model]

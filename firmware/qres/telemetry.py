@@ -96,7 +96,7 @@ def values(node: "Node", now_ms: int) -> dict[str, "int | bytes"]:
         "spikes": node.sensing.spikes,
         "missing": node.sensing.missing,
         "alarms": node.sensing.alarms,
-        "faults": node.sensing.detector.faults(),
+        "faults": node.sensing.faults(),
         "sent": node.link.sent,
         "heard": node.link.heard,
         "rejected": node.link.rejected,

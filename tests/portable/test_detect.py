@@ -1,6 +1,6 @@
 """detect, joint: how unusual a value, a channel and a row are, spikes, and the faults of sensors."""
 
-from qres.detect import ALARM_Q8, FAULT_BITS, MISSING, SATURATED, STUCK, Detector, Spikes, seed_entropy
+from qres.detect import ALARM_Q8, MISSING, SATURATED, STUCK, Detector, Spikes, seed_entropy
 from qres.fixed import MAX32, MIN32, ONE
 from qres.joint import TRAINING, Joint
 from qres.regime import CALM, STORM, Machine
@@ -14,14 +14,14 @@ def noise(source, size):
     return below(source, size) + below(source, size) + below(source, size) + below(source, size) - 2 * size
 
 
-def entropies(detector, values, c=0):
-    return [detector.push(c, v) for v in values]
+def entropies(detector, values):
+    return [detector.push(v) for v in values]
 
 
 def settled(seed=8, rows=3000, level=5000):
     """A detector that knows a noise of about +-60 around `level`, and the source of more."""
     source = xorshift(seed)
-    detector = Detector([0])
+    detector = Detector(0)
     entropies(detector, [level + noise(source, 100) for _ in range(rows)])
     return detector, source
 
@@ -30,10 +30,10 @@ def test_noise_is_calm_and_an_outlier_is_not():
     detector, source = settled()
     machine = Machine("default")
     for _ in range(3000):
-        assert machine.push(detector.push(0, 5000 + noise(source, 100))) == CALM
-    assert detector.push(0, 7000) == ONE
+        assert machine.push(detector.push(5000 + noise(source, 100))) == CALM
+    assert detector.push(7000) == ONE
     assert detector.score >= ALARM_Q8
-    assert detector.push(0, 5001) == 0
+    assert detector.push(5001) == 0
 
 
 def test_one_sample_never_leaves_calm_however_high():
@@ -42,7 +42,7 @@ def test_one_sample_never_leaves_calm_however_high():
         machine = Machine("default")
         for t in range(300):
             value = height if t == 100 else 5000 + noise(source, 100)
-            assert machine.push(detector.push(0, value)) == CALM, (height, t)
+            assert machine.push(detector.push(value)) == CALM, (height, t)
 
 
 def test_a_burst_of_five_is_storm_within_five():
@@ -65,71 +65,73 @@ def test_an_event_counts_once_and_an_outlier_does_not_blind():
     detector, source = settled()
     alarms = 0
     for t in range(200):
-        detector.push(0, 5000 + noise(source, 100) + (3000 if t >= 20 else 0))
+        detector.push(5000 + noise(source, 100) + (3000 if t >= 20 else 0))
         alarms += detector.score >= ALARM_Q8
     assert 1 <= alarms <= 4
     detector, source = settled()
     entropies(detector, [MAX32])
     entropies(detector, [5000 + noise(source, 100) for _ in range(300)])
-    assert detector.push(0, 7000) > HIGH
+    assert detector.push(7000) > HIGH
 
 
 def test_energy_alone_raises_an_alarm():
     detector, source = settled()
     top = 0
     for t in range(400):
-        detector.push(0, 5000 + noise(source, 100 if t < 100 else 300) // 2)
+        detector.push(5000 + noise(source, 100 if t < 100 else 300) // 2)
         top = max(top, detector.score if t >= 100 else 0)
     assert top >= ALARM_Q8
 
 
 def test_a_constant_signal_is_calm_for_ever():
     for value in (0, -7, MAX32, MIN32):
-        detector, machine = Detector([0]), Machine("default")
+        detector, machine = Detector(0), Machine("default")
         for _ in range(1500):
-            assert detector.push(0, value) == 0
+            assert detector.push(value) == 0
             assert detector.score == 0 and machine.push(0) == CALM
-        assert detector.faults() == (SATURATED if value in (MAX32, MIN32) else 0)
+        assert detector.faults == (SATURATED if value in (MAX32, MIN32) else 0)
 
 
 def test_extremes_do_not_overflow():
     source = xorshift(5)
-    detector, joint = Detector([0, 0]), Joint(2)
+    detectors, joint = (Detector(0), Detector(0)), Joint(2)
     hard = (MIN32, MAX32, 0, -1, 1, 1 << 27, -(1 << 27), 1 << 30)
     for _ in range(2000):
         row = (hard[below(source, 8)], hard[below(source, 8)] if below(source, 9) else None)
         for c in (0, 1):
-            if row[c] is not None:
-                assert 0 <= detector.push(c, row[c]) <= ONE
+            assert 0 <= detectors[c].push(row[c]) <= ONE
         assert 0 <= joint.push(row) <= ONE
-        limits = [-(1 << 30) <= v <= 1 << 30 for state in (detector.state, joint.state) for v in state]
+        limits = [
+            -(1 << 30) <= v <= 1 << 30 for state in (detectors[0].state, detectors[1].state, joint.state) for v in state
+        ]
         assert sum(limits) >= len(limits) - 4  # all but the first values
 
 
 def test_faults_of_sensors_are_flags():
-    detector = Detector([0, 4095])
+    plain, adc = Detector(0), Detector(4095)
     source = xorshift(3)
     for _ in range(200):
-        detector.push(0, noise(source, 20))
-        detector.push(1, 2000 + noise(source, 20))
-    assert detector.faults() == 0
+        plain.push(noise(source, 20))
+        adc.push(2000 + noise(source, 20))
+    assert plain.faults == 0 and adc.faults == 0
     for _ in range(70):
-        detector.push(0, 3)
-        detector.push(1, 4095)
-    detector.miss(0)
-    assert detector.faults() == (STUCK | MISSING) | (STUCK | SATURATED) << FAULT_BITS
-    detector.push(0, 4)
-    detector.push(1, 7)
-    assert detector.faults() == 0
+        plain.push(3)
+        adc.push(4095)
+    assert adc.faults == STUCK | SATURATED
+    assert plain.push(None) == 0
+    assert plain.faults == STUCK | MISSING
+    for detector in (plain, adc):
+        detector.push(7)
+        assert detector.faults == 0
 
 
 def test_a_slow_signal_is_not_stuck():
-    detector = Detector([0])
+    detector = Detector(0)
     for t in range(3000):
-        detector.push(0, t // 50 % 7)
-        assert detector.faults() == 0
+        detector.push(t // 50 % 7)
+        assert detector.faults == 0
     entropies(detector, [9] * 250)
-    assert detector.faults() == STUCK
+    assert detector.faults == STUCK
 
 
 def test_spikes_are_residuals_beyond_the_threshold():
@@ -153,11 +155,10 @@ def test_seed_entropy_is_residual_over_full_scale():
 
 def test_a_small_shift_of_many_channels_is_joint_news():
     source = xorshift(4)
-    joint, single = Joint(6), Detector([0] * 6)
+    joint = Joint(6)
     for _ in range(2000):
         row = tuple([noise(source, 100) for _ in range(6)])
         joint.push(row)
-        entropies(single, row[:1])
     quiet = 0
     for _ in range(200):
         quiet = max(quiet, joint.push(tuple([noise(source, 100) for _ in range(6)])))
