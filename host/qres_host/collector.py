@@ -2,52 +2,45 @@
 
 One thread reads all ports and appends to the capture before anything else happens to the bytes. A second
 decodes, behind a bounded queue, into the view and the store. A third, in the store, writes. When decoding
-cannot keep up, chunks are dropped there and counted; the capture has them.
+cannot keep up, chunks are dropped there and counted; the capture has them. No port may fill that queue alone, so
+a board that floods its cable costs the others nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import selectors
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import NamedTuple
 
 from qres_host.acknowledge import commands
 from qres_host.capture import CaptureReader, CaptureWriter, Record
-from qres_host.devices import Device, Uri
+from qres_host.devices import Device, Uri, port_path
 from qres_host.errors import QresError
 from qres_host.store import Store
 from qres_host.streams import Event, Found, Streams, points_frames
+from qres_host.talk import Command, Outcome, Talk
 from qres_host.view import View
 from qres_host.wire import Deframer
+from qres_host.words import Line, Words, board_build
 
 QUEUE_CHUNKS = 4096
 SYNC_S = 1.0  # the longest time between a byte's arrival and its being safe from a power cut
 _POLL_S = 0.05
-LINES_KEPT = 500
+_LOOK_S = 1.0  # between two looks for boards that were not there yet
+ANSWER_MS = 30_000  # in which a board must answer a command
 POINTS_DEVICE = "checkpoints"  # in a capture: what a run began with
-
-
-class Line(NamedTuple):
-    """A line of a board for people: arrival in ms of the capture, device, kind (text, log, reply), text."""
-
-    arrival_ms: int
-    device: str
-    kind: str
-    text: str
 
 
 class Decoder:
     """Bytes of ports to records, view and store: the part that a live run and a replay share.
 
-    `listen` is called with the records of each chunk, in the thread that feeds.
+    `listen` is called with the records of each chunk, `tell` with the lines for people, in the thread that feeds.
     """
 
     def __init__(
@@ -56,14 +49,16 @@ class Decoder:
         view: View | None = None,
         store: Store | None = None,
         listen: Callable[[Sequence[Found]], None] | None = None,
+        tell: Callable[[Sequence[Line]], None] | None = None,
     ) -> None:
         self.streams = Streams(swarm_key)
         self.view = view
         self.store = store
-        self.lines: deque[Line] = deque(maxlen=LINES_KEPT)
-        self.line_count = 0  # of all that came
+        self.words = Words()
+        self.names: dict[str, str] = {}  # of the boards by device, where they told
         self.dropped = 0  # chunks that a full queue kept from being decoded
         self._listen = listen
+        self._tell = tell
         self._deframers: dict[str, Deframer] = {}
 
     def feed(self, record: Record, wait: bool = False) -> list[Found]:
@@ -72,13 +67,12 @@ class Decoder:
         if deframer is None:
             deframer = self._deframers[record.device] = Deframer()
         # An empty chunk marks where the port went away: what it left unfinished never ends.
+        before = deframer.restarts
         items = deframer.feed(record.data) if record.data else deframer.close()
         found = self.streams.feed(record.arrival_ms, record.device, items)
-        for item in found:
-            if isinstance(item, Event) and item.kind in ("text", "log", "reply"):
-                for text in item.text.splitlines():
-                    self.lines.append(Line(record.arrival_ms, record.device, item.kind, text))
-                    self.line_count += 1
+        for _ in range(deframer.restarts - before if record.data else 1):
+            self.words.restarted(record.arrival_ms, record.device)
+        self._hear(found)
         if self.view is not None:
             self.view.fold(found)
             self.view.set_links(self.counters())
@@ -88,10 +82,17 @@ class Decoder:
             self._listen(found)
         return found
 
-    def lines_since(self, number: int) -> list[Line]:
-        """Return the lines after the first `number` ones, as far back as they are kept."""
-        fresh = self.line_count - number
-        return list(self.lines)[-fresh:] if fresh > 0 else []
+    def _hear(self, found: Sequence[Found]) -> None:
+        """Keep what is for people."""
+        said: list[Line] = []
+        for item in found:
+            if isinstance(item, Event):
+                if item.kind == "hello":
+                    self.names[item.device] = str((item.value or {}).get("name", ""))
+                    self.words.builds[item.device] = board_build(item.text)
+                said += self.words.take(item)
+        if said and self._tell is not None:
+            self._tell(said)
 
     def counters(self) -> dict[str, int]:
         """Return what was counted: frames, losses and refusals of all ports together."""
@@ -116,6 +117,7 @@ class Collector:
     `devices`: URIs; ports that are away are opened when they come. `capture_dir` and `db_path` are optional.
     Tells the gateways which packets it decoded, unless `acknowledge` is false.
     With `must_open` a device that cannot be opened at `start` raises its QresError; else it is tried again.
+    `discover` returns the devices that are present: those that come later are collected from too.
     """
 
     def __init__(
@@ -129,6 +131,8 @@ class Collector:
         queue_chunks: int = QUEUE_CHUNKS,
         listen: Callable[[Sequence[Found]], None] | None = None,
         acknowledge: bool = True,
+        discover: Callable[[], list[Uri]] | None = None,
+        tell: Callable[[Sequence[Line]], None] | None = None,
     ) -> None:
         self.view = view if view is not None else View()
         uris = list(devices)
@@ -138,10 +142,17 @@ class Collector:
         self.chunks = self.bytes = 0
         self._capture = CaptureWriter(capture_dir) if capture_dir is not None else None
         self._store = Store(db_path, self._capture.started_ms if self._capture else 0) if db_path else None
-        self.decoder = Decoder(swarm_key, self.view, self._store, listen)
+        self.decoder = Decoder(swarm_key, self.view, self._store, listen, tell)
+        self.outcomes: deque[Outcome] = deque(maxlen=64)  # of commands that were asked
         self._must_open = must_open
         self._acknowledge = acknowledge
+        self._discover = discover
+        self._look_s = time.monotonic() + _LOOK_S
+        self._talk = Talk(ANSWER_MS)
+        self._talk_lock = threading.Lock()
         self._queue: queue.Queue[Record | None] = queue.Queue(queue_chunks)
+        self._queued: Counter[str] = Counter()  # chunks of each device that went into the queue ...
+        self._taken: Counter[str] = Counter()  # ... and that came out again
         self._selector = selectors.DefaultSelector()
         self._stopping = threading.Event()
         self._started_s = time.monotonic()
@@ -177,8 +188,8 @@ class Collector:
         data = points_frames(self._store.points()) if self._store is not None else b""
         if data:
             if self._capture is not None:
-                self._capture.append(self._now_ms(), POINTS_DEVICE, data)
-            self.decoder.feed(Record(self._now_ms(), POINTS_DEVICE, data))
+                self._capture.append(self.now_ms(), POINTS_DEVICE, data)
+            self.decoder.feed(Record(self.now_ms(), POINTS_DEVICE, data))
 
     def stop(self) -> None:
         """Read no more, decode what was read, write and close everything. Stopping twice is harmless.
@@ -202,23 +213,82 @@ class Collector:
             raise error
 
     def send(self, device: Device, command: str, argument: object = None) -> bool:
-        """Send a command line to a board; False when its port is away."""
-        line = json.dumps({"cmd": command, "arg": argument}, separators=(",", ":"))
-        return device.write(line.encode() + b"\n")
+        """Send a command line to a board, once; False when its port is away or takes nothing."""
+        return device.post(Command("", command, argument).line())
+
+    def ask(self, name: str, command: Command) -> None:
+        """Send a command to the device of that name until it is answered or half a minute has passed (`outcomes`)."""
+        with self._talk_lock:
+            self._talk.ask(self._clock_ms(), name, command)
+
+    @property
+    def asking(self) -> bool:
+        """Whether the answer to a command is still due."""
+        with self._talk_lock:
+            return self._talk.busy
+
+    def label(self, name: str) -> str:
+        """Return what people call the board at a device: its own name, else that of the port."""
+        told = self.decoder.names.get(name)
+        if told:
+            return told
+        device = next((each for each in self.devices if each.name == name), None)
+        board = self.view.board(device.mac) if device is not None and device.mac else None
+        return str(board["name"]) if board and board["name"] else name.rpartition("/")[2]
+
+    def unix_ms(self, arrival_ms: int) -> int:
+        """Return the wall clock of an arrival."""
+        return int(time.time() * 1000) - self.now_ms() + arrival_ms
 
     def _answer(self, name: str, found: Sequence[Found]) -> None:
-        """Acknowledge what came from a port through that port."""
+        """Acknowledge what came from a port through that port; see which commands its replies end."""
         device = next((each for each in self.devices if each.name == name), None)
         if self._acknowledge and device is not None:
             for command, argument in commands(found):
                 self.send(device, command, argument)
+        for record in found:
+            if isinstance(record, Event) and record.kind == "reply" and record.value is not None:
+                with self._talk_lock:
+                    outcome = self._talk.answered(self._clock_ms(), name, record.value)
+                if outcome is not None:
+                    self.outcomes.append(outcome)
+
+    def _speak(self) -> None:
+        """Write what is due to the boards."""
+        with self._talk_lock:
+            due = list(self._talk.due(self._clock_ms())) if self._talk.busy else []
+            self.outcomes.extend(self._talk.expired(self._clock_ms()) if self._talk.busy else ())
+        for device in self.devices:
+            for name, line in due:
+                if name == device.name:
+                    device.post(line)
+            device.drain()
+
+    def _open(self) -> None:
+        """Open what is away, and look for what is new."""
+        if self._discover is not None and time.monotonic() >= self._look_s:
+            self._look_s = time.monotonic() + _LOOK_S
+            held = {device.mac or port_path(device.uri) for device in self.devices}
+            for fresh in (Device(uri) for uri in self._discover()):
+                if (fresh.mac or port_path(fresh.uri)) not in held:
+                    self.devices.append(fresh)
+        for device in self.devices:
+            if device.poll_open():
+                self._selector.register(device.fd, selectors.EVENT_READ, device)
+                with self._talk_lock:
+                    self._talk.opened(self._clock_ms(), device.name)
+
+    @staticmethod
+    def _clock_ms() -> int:
+        return int(time.monotonic() * 1000)
 
     def counters(self) -> dict[str, int]:
         """Return everything that was counted, with chunks and bytes read and the ports' reopenings."""
         reopened = sum(max(device.opens - 1, 0) for device in self.devices)
         return {**self.decoder.counters(), "chunks": self.chunks, "bytes": self.bytes, "reopened": reopened}
 
-    def _now_ms(self) -> int:
+    def now_ms(self) -> int:
+        """Return the time of an arrival now, ms."""
         if self._capture is not None:
             return self._capture.now_ms()
         return int((time.monotonic() - self._started_s) * 1000)
@@ -226,9 +296,8 @@ class Collector:
     def _read_loop(self) -> None:
         try:
             while not self._stopping.is_set():
-                for device in self.devices:
-                    if device.poll_open():
-                        self._selector.register(device.fd, selectors.EVENT_READ, device)
+                self._open()
+                self._speak()
                 if not self._selector.get_map():
                     self._stopping.wait(_POLL_S)
                 for key, _ in self._selector.select(_POLL_S):
@@ -246,13 +315,18 @@ class Collector:
             data = b""
         elif not data:
             return
-        arrival_ms = self._now_ms()
+        arrival_ms = self.now_ms()
         if self._capture is not None:
             self._capture.append(arrival_ms, device.name, data)
         self.chunks += 1
         self.bytes += len(data)
+        name = device.name
+        share = max(self._queue.maxsize // len(self.devices), 1)
         try:
-            self._queue.put_nowait(Record(arrival_ms, device.name, data))
+            if self._queued[name] - self._taken[name] >= share:
+                raise queue.Full
+            self._queue.put_nowait(Record(arrival_ms, name, data))
+            self._queued[name] += 1
         except queue.Full:
             self.decoder.dropped += 1
 
@@ -284,6 +358,7 @@ class Collector:
                 record = self._queue.get(timeout=SYNC_S)
                 if record is None:
                     return
+                self._taken[record.device] += 1
                 self._answer(record.device, self.decoder.feed(record))
             except queue.Empty:
                 pass

@@ -1,8 +1,8 @@
-"""Devices are URIs: `serial:///dev/ttyACM0`, `virtual://name`, `tcp://host:port`, `replay://capture`.
+"""Devices are URIs: `serial:///dev/ttyACM0`, `usb://MAC`, `virtual://name`, `tcp://host:port`, `replay://capture`.
 
-A bare path means `serial://`. Opening a port sends nothing and moves no control line, so it never resets
-a board; the port is locked, so two programs never share its bytes. A port that vanishes (deep sleep of
-a USB chip, an unplugged cable, a restarted virtual board) is opened again by itself, with backoff.
+A bare path means `serial://`, a bare MAC `usb://`. Opening a port sends nothing and moves no control line, so it never
+resets a board; the port is locked, so two programs never share its bytes. A port that vanishes (deep sleep of
+a USB chip, an unplugged cable, a restarted virtual board) is opened again by itself, under whatever name it returns.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import socket
 import stat
 import tempfile
 import termios
+import threading
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from serial.tools import list_ports
@@ -25,17 +27,20 @@ from serial.tools import list_ports
 from qres_host.errors import NO_DEVICE, USAGE, QresError
 
 READ_BYTES = 65536
-FIRST_RETRY_S = 0.1
+FIRST_RETRY_S = 0.1  # also between looks at a port that is not there: a board may be awake for half a second
 LAST_RETRY_S = 3.0
 CONNECT_S = 3.0
+POST_BYTES = 8192  # written, not yet taken by a board: more means that it does not listen
+_SCAN_S = 0.2  # how long a list of the USB ports holds
 # USB-Serial-JTAG of Espressif's chips. C3, C6 and S3 share it; other vendors' ports are never opened.
 ESPRESSIF_JTAG = (0x303A, 0x1001)
 _BAUD = termios.B115200  # means something on a UART bridge only; USB and ptys ignore it
-_SCHEMES = ("serial", "virtual", "tcp", "replay")
+_SCHEMES = ("serial", "usb", "virtual", "tcp", "replay")
+_MAC = re.compile(r"(?i)[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
 class Uri(NamedTuple):
-    """A device address: `scheme` (serial, virtual, tcp, replay) and `target` (path, name, host:port)."""
+    """A device address: `scheme` (serial, usb, virtual, tcp, replay) and `target` (path, MAC, name, host:port)."""
 
     scheme: str
     target: str
@@ -49,13 +54,17 @@ def parse_uri(text: str) -> Uri:
     if "://" not in text:
         if not text:
             raise QresError("an empty device name", "name a port such as /dev/ttyACM0", USAGE)
-        return Uri("serial", text)
+        return Uri("usb", text.lower()) if _MAC.fullmatch(text) else Uri("serial", text)
     parts = urlsplit(text)
     target = unquote(parts.netloc + parts.path)
     if parts.scheme not in _SCHEMES or not target:
-        raise QresError(f"no such kind of device: {text}", "use serial, virtual, tcp or replay ://", USAGE)
+        raise QresError(f"no such kind of device: {text}", "use serial, usb, virtual, tcp or replay ://", USAGE)
     if parts.scheme == "tcp":
         _host_port(target)
+    if parts.scheme == "usb":
+        if not _MAC.fullmatch(target):
+            raise QresError(f"not a board's address: {text}", "write usb://a0:b1:c2:d3:e4:f5", USAGE)
+        target = target.lower()
     return Uri(parts.scheme, target)
 
 
@@ -78,7 +87,10 @@ def find() -> list[Uri]:
 
 
 def require(names: tuple[str, ...] | list[str]) -> list[Uri]:
-    """Return the named devices, or all that are present. Raises QresError (no device) when one is not there."""
+    """Return the named devices, or all that are present. Raises QresError (no device) when one is not there.
+
+    A board that is named by its MAC may be away: it may sleep.
+    """
     uris = [parse_uri(name) for name in names] if names else find()
     if not uris:
         raise QresError(
@@ -101,7 +113,7 @@ class Device:
     """One port that is kept open: `poll_open` opens and reopens it, `read` never blocks.
 
     `fd` is -1 while the port is away. `opens` counts how often it was opened, `reason` says in one line
-    why it is away.
+    why it is away. `mac` is the address of a board whose USB tells it, else "".
     """
 
     def __init__(self, uri: Uri) -> None:
@@ -110,7 +122,9 @@ class Device:
         self.fd = -1
         self.opens = 0
         self.reason = ""
-        self._usb_serial = _usb_serial_of(uri)
+        self.mac = uri.target if uri.scheme == "usb" else _mac_of(uri)
+        self._out = bytearray()
+        self._out_lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._retry_s = FIRST_RETRY_S
         self._retry_at = 0.0
@@ -134,7 +148,7 @@ class Device:
             self.open()
         except QresError as error:
             self.reason = error.line()
-            self._back_off()
+            self._back_off(isinstance(error.__cause__, FileNotFoundError))
             return False
         return True
 
@@ -151,6 +165,24 @@ class Device:
             self._gone("the port was closed at the other end")
             return None
         return data
+
+    def post(self, data: bytes) -> bool:
+        """Send `data` without ever waiting; what a port does not take yet goes with `drain`. False when it is away or
+        takes nothing for long. Any thread may call it."""
+        with self._out_lock:
+            if self.fd < 0 or len(self._out) + len(data) > POST_BYTES:
+                return False
+            self._out += data
+        self.drain()
+        return True
+
+    def drain(self) -> None:
+        """Write what `post` left, as far as the port takes it."""
+        with self._out_lock:
+            if self._out and self.fd >= 0:
+                # A port that went away is for `read` to find, in its own thread.
+                with contextlib.suppress(OSError):
+                    del self._out[: os.write(self.fd, self._out)]
 
     def write(self, data: bytes) -> bool:
         """Send all of `data` or nothing that matters: False when the port is away or does not drain."""
@@ -175,31 +207,46 @@ class Device:
             with contextlib.suppress(OSError):
                 os.close(self.fd)
         self.fd = -1
+        with self._out_lock:
+            self._out.clear()
 
     def _gone(self, reason: str) -> None:
         self.close()
         self.reason = reason
-        self._back_off()
+        self._back_off(False)
 
-    def _back_off(self) -> None:
-        self._retry_at = time.monotonic() + self._retry_s
-        self._retry_s = min(self._retry_s * 2, LAST_RETRY_S)
+    def _back_off(self, absent: bool) -> None:
+        """Look for a port that is not there often, for it costs nothing; knock at one that refuses ever more rarely."""
+        self._retry_at = time.monotonic() + (FIRST_RETRY_S if absent else self._retry_s)
+        self._retry_s = FIRST_RETRY_S if absent else min(self._retry_s * 2, LAST_RETRY_S)
 
     def _path(self) -> str:
-        if self._usb_serial:
-            # A chip that woke from deep sleep may come back under another name: follow its own number.
-            for port in list_ports.comports():
-                if port.serial_number == self._usb_serial:
+        """Return where the port is now: a chip that woke from deep sleep may come back under another name."""
+        if self.mac:
+            for port in usb_ports():
+                if str(port.serial_number).lower() == self.mac:
                     return str(port.device)
+            raise _open_error(self.mac, FileNotFoundError(errno.ENOENT, "no such board")) from FileNotFoundError()
         return port_path(self.uri)
 
 
-def _usb_serial_of(uri: Uri) -> str:
-    if uri.scheme != "serial" or not uri.target.startswith("/dev/tty"):
-        return ""
-    for port in list_ports.comports():
-        if port.device == uri.target and port.serial_number:
-            return str(port.serial_number)
+_scanned: tuple[float, list[Any]] = (-1.0, [])
+
+
+def usb_ports() -> list[Any]:
+    """Return the serial ports that the system knows, as pyserial lists them; a fifth of a second old at most."""
+    global _scanned
+    if not 0 <= time.monotonic() - _scanned[0] < _SCAN_S:
+        found = list(list_ports.comports())  # a failure leaves the old list
+        _scanned = (time.monotonic(), found)
+    return _scanned[1]
+
+
+def _mac_of(uri: Uri) -> str:
+    if uri.scheme == "serial" and uri.target.startswith("/dev/tty"):
+        for port in usb_ports():
+            if port.device == uri.target and _MAC.fullmatch(str(port.serial_number)):
+                return str(port.serial_number).lower()
     return ""
 
 
@@ -239,7 +286,8 @@ def _make_raw(fd: int) -> None:
 def _open_error(path: str, error: Exception) -> QresError:
     code = error.args[0] if error.args else 0
     if code in (errno.EBUSY, errno.EAGAIN, errno.EWOULDBLOCK):
-        return QresError(f"{path} is busy", "close the program that holds it (qres, mpremote, tio)", NO_DEVICE)
+        holder = _holder(path) or "the program that holds it (qres, mpremote, tio)"
+        return QresError(f"{path} is busy", f"close {holder}", NO_DEVICE)
     if code in (errno.EACCES, errno.EPERM):
         return QresError(
             f"no permission to open {path}",
@@ -251,6 +299,27 @@ def _open_error(path: str, error: Exception) -> QresError:
     if code == errno.ENOTTY:
         return QresError(f"{path} is not a serial port", "name a port such as /dev/ttyACM0", NO_DEVICE)
     return QresError(f"cannot open {path}", str(error), NO_DEVICE)
+
+
+def _holder(path: str) -> str:
+    """Return which other program of this user has a port open, such as "mpremote (process 123)"; "" when unknown."""
+    wanted, own = os.path.realpath(path), str(os.getpid())
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and process.name != own:
+            with contextlib.suppress(OSError):
+                if any(os.path.realpath(fd) == wanted for fd in (process / "fd").iterdir()):
+                    words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                    return f"{_program(words)} (process {process.name})"
+    return ""
+
+
+def _program(words: list[str]) -> str:
+    """Return the name of a program by its command line; of a Python one that of its script or module."""
+    name = Path(words[0]).name
+    if name.startswith("python"):
+        rest = [word for word in words[1:] if word and not word.startswith("-")]
+        name = Path(rest[0]).name if rest else name
+    return name.partition(" ")[0]
 
 
 def _host_port(target: str) -> tuple[str, int]:

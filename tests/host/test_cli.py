@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -204,7 +205,10 @@ def test_monitor_prints_json_text_and_log(tmp_path: Path) -> None:
             assert fleet["totals"]["samples"] == 144 and len(fleet["boards"]) == 4
         else:
             assert "heap 91234 free" in done.stdout and "02:51:52:45:00:01" in done.stdout
-            assert "heap 91234 free" in (tmp_path / "log").read_text()
+            (log,) = (tmp_path / "log").glob("*.log")
+            assert re.search(r"(?m)^\d{4}-\d\d-\d\dT[\d:.]+[+-]\d\d:\d\d heap 91234 free$", log.read_text())
+            (trace,) = (tmp_path / "log").glob("*.trace")
+            assert len(trace.read_text().splitlines()) == 3
     os.close(master)
     os.close(slave)
 

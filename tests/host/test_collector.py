@@ -66,8 +66,8 @@ def test_from_port_to_view_capture_and_database(port: Port, tmp_path: Path) -> N
         until(lambda: collector.devices[0].fd >= 0)
         port.write(stream)
         until(lambda: view.totals()["samples"] == 480)
-        assert "heap 91234 free" in [line.text for line in collector.decoder.lines]
-        assert [line.text for line in collector.decoder.lines_since(10)] == ["heap 91234 free"]
+        assert "heap 91234 free" in [line.text for line in collector.decoder.words.kept]
+        assert [line.text for line in collector.decoder.words.since(10)] == ["heap 91234 free"]
     totals = view.totals()
     assert (totals["verified"], totals["mismatched"], totals["rejected"], totals["dropped"]) == (480, 0, 0, 0)
     assert b"".join(r.data for r in CaptureReader(tmp_path / "cap")) == stream
