@@ -71,6 +71,7 @@ def test_a_booted_board_fits_its_budget():
 
     def measure():
         taken = support.allocated() - before
+        assert kept  # which this function holds on to: else there would be no node to measure
         print("     after boot: %d of %d bytes" % (taken, BUDGET))
         assert 40000 < taken <= BUDGET, taken
 
@@ -114,11 +115,11 @@ class Pair:
             self.count += 1
             self.perform(i, self.nodes[i].step(event), event[1])
 
-    def run(self, events):
+    def run(self, count):
         """Until so many events in all."""
         from qres import events as ev
 
-        while self.count < events:
+        while self.count < count:
             i = 0 if self.due[0] <= self.due[1] else 1
             self.feed(i, (ev.TIMER, self.due[i]))
 
