@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("qres_host.archive.look:verify", "Check every block of an archive."),
     "cat": ("qres_host.archive.look:cat", "Print rows of an archive by time, number or column."),
     "build": ("qres_host.build:build", "Write what is put on a board into a folder."),
+    "flash": ("qres_host.flash.cli:flash", "Put MicroPython and QRES on boards, many at once."),
     "demo": ("qres_host.demo:demo", "Run a swarm of virtual boards and show it live."),
     "serve": ("qres_host.web.cli:serve", "Show the swarm in the browser."),
     "virtual": ("qres_host.virtual.cli:virtual", "Run boards without hardware."),

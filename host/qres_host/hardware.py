@@ -16,6 +16,7 @@ ARCHITECTURES = (BYTECODE, "rv32imc")
 POWER_KEYS = ("sleep_uw", "cpu_uw", "radio_uw", "boot_uj", "tx_byte_nj")
 # Ranges are inclusive. GPIO 0 to 30 exist on the ESP32-C6.
 _PIN = (0, 30)
+_OFFSET = (0, 1 << 24)
 _Schema = Mapping[str, type | tuple[int, int]]
 _TOP: _Schema = {
     "name": str,
@@ -24,28 +25,42 @@ _TOP: _Schema = {
     "arch": str,
     "flash_bytes": (1 << 20, 1 << 27),
     "notes": str,
+    "source": str,
+    "sensors": list,
+    "unsure": list,
+    "image": dict,
     "pins": dict,
     "port": dict,
     "power": dict,
 }
 _PINS: _Schema = {
     "led": _PIN,
+    "led_power": _PIN,
+    "rgb": _PIN,
+    "rgb_power": _PIN,
     "button": _PIN,
     "i2c_sda": _PIN,
     "i2c_scl": _PIN,
     "battery_adc": _PIN,
     "battery_divider_permille": (1, 1000),
+    "usb_sense": _PIN,
+    "antenna_select": _PIN,
+    "antenna_power": _PIN,
 }
+_IMAGE: _Schema = {"name": str, "url": str, "sha256": str, "offset": _OFFSET}
+_IMAGE_NEEDS = ("name", "offset")
 _PORT: _Schema = {"watchdog_ms": (0, 3_600_000), "boot_window_ms": (0, 60_000)}
 _POWER: _Schema = {"source": str, **dict.fromkeys(POWER_KEYS, (0, 1 << 40))}
-_WORDS: dict[type, str] = {str: "text", dict: "a table"}
+_WORDS: dict[type, str] = {str: "text", dict: "a table", list: "a list of text"}
 
 
 @dataclass(frozen=True)
 class Hardware:
     """One kind of board. `arch`: what its kernels are compiled to, see `qres_host.deploy`.
 
-    `pins`, `port` and `power` hold the tables of its file, in integers.
+    `pins`, `port` and `power` hold the tables of its file, in integers; `image` what MicroPython it gets. `source` says
+    where the pins come from, `sensors` names the drivers of what is on the board itself, and `unsure` the keys that
+    nobody has checked on one.
     """
 
     name: str
@@ -54,6 +69,10 @@ class Hardware:
     arch: str
     flash_bytes: int
     notes: str
+    source: str
+    sensors: list[str]
+    unsure: list[str]
+    image: dict[str, Any]
     pins: dict[str, int]
     port: dict[str, int]
     power: dict[str, dict[str, Any]]
@@ -113,13 +132,35 @@ def _hardware(file: str, found: dict[str, Any]) -> Hardware:
     if ("i2c_sda" in found["pins"]) != ("i2c_scl" in found["pins"]):
         raise _wrong(file, "pins.i2c_sda", "given together with pins.i2c_scl")
     _check(file, "port.", found["port"], _PORT, tuple(_PORT))
+    _check(file, "image.", found["image"], _IMAGE, _IMAGE_NEEDS)
     if "esp32c6" not in found["power"]:
         raise QresError(f"{file}: 'power.esp32c6' is missing", "add this table", USAGE)
     for name, table in found["power"].items():
         if not isinstance(table, dict):
             raise _wrong(file, f"power.{name}", "a table")
         _check(file, f"power.{name}.", table, _POWER, tuple(_POWER))
+    _check_lists(file, found)
     return Hardware(**found)
+
+
+def _check_lists(file: str, found: dict[str, Any]) -> None:
+    """Raise QresError unless `sensors` names drivers and `unsure` keys of the file, as table.key where in a table."""
+    drivers = sensor_drivers()
+    if any(name not in drivers for name in found["sensors"]):
+        raise _wrong(file, "sensors", f"a list of {', '.join(drivers)}")
+    keys = list(found)
+    for name, table in found.items():
+        keys += [f"{name}.{key}" for key in table] if isinstance(table, dict) else []
+    if any(key not in keys for key in found["unsure"]):
+        raise _wrong(file, "unsure", f"a list of keys of this file: {', '.join(keys)}")
+
+
+def sensor_drivers() -> list[str]:
+    """Return the names of the sensor drivers that the firmware has."""
+    from qres_host.deploy import firmware_root
+
+    folder = firmware_root() / "qres" / "port"
+    return sorted(path.stem for path in folder.glob("*.py") if "\nDIGITS = " in path.read_text(encoding="utf-8"))
 
 
 def _check(file: str, where: str, table: dict[str, Any], schema: _Schema, needed: tuple[str, ...]) -> None:

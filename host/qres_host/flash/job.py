@@ -1,0 +1,186 @@
+"""Flash one board: look, keep what is its own, write MicroPython and the application, let it boot."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qres_host import deploy
+from qres_host.devices import Uri, port_path
+from qres_host.errors import NO_DEVICE, TIMEOUT, QresError
+from qres_host.flash import files as file_systems
+from qres_host.flash.backup import Backup
+from qres_host.flash.image import Image
+from qres_host.flash.loader import BAUD, CABLE, Loader, Runs
+from qres_host.hardware import Hardware
+
+UPLOADERS = ("image", "mpremote", "ampy")
+BOOT_S = 30.0  # within which a board that was flashed must show its prompt
+HEAD_BYTES = 2 * deploy.BLOCK_BYTES  # where a LittleFS says what it is
+
+Say = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be put on boards of one kind. `config`: their /config.json, None to leave each its own.
+
+    `force`: write also what is there already; `erase`: everything first, the board's own files and sessions too.
+    """
+
+    hardware: Hardware
+    image: Image
+    files: Mapping[str, bytes]
+    uploader: str = "image"
+    config: Mapping[str, Any] | None = None
+    force: bool = False
+    erase: bool = False
+    baud: str = BAUD
+
+
+@dataclass
+class Outcome:
+    """How it went with one board: `result` is flashed, unchanged or failed; `kept` are its own files."""
+
+    port: str
+    kind: str
+    mac: str = ""
+    result: str = "failed"
+    seconds: float = 0.0
+    kept: list[str] = field(default_factory=list)
+    configured: bool = False
+    error: str = ""
+    exit_code: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return dict(vars(self))
+
+
+def flash_board(uri: Uri, plan: Plan, runs: Runs, say: Say) -> Outcome:
+    """Flash the board at a device, never raising QresError: failures are in the outcome, in one line."""
+    outcome = Outcome(str(uri), plan.hardware.name)
+    start_s = time.monotonic()
+    try:
+        with tempfile.TemporaryDirectory(prefix="qres-flash-") as folder:
+            _Job(uri, plan, runs, say, outcome, Path(folder)).run()
+    except QresError as error:
+        outcome.result, outcome.error, outcome.exit_code = "failed", error.line(), error.exit_code
+    except OSError as error:
+        outcome.error, outcome.exit_code = f"{error.strerror or error}: {CABLE}", NO_DEVICE
+    outcome.seconds = round(time.monotonic() - start_s, 3)
+    return outcome
+
+
+class _Job:
+    """The steps with one board."""
+
+    def __init__(self, uri: Uri, plan: Plan, runs: Runs, say: Say, outcome: Outcome, folder: Path) -> None:
+        self._plan, self._runs, self._say, self._outcome, self._folder = plan, runs, say, outcome, folder
+        self._port = port_path(uri)
+        self._loader = Loader(self._port, runs, say, baud=plan.baud)
+
+    def run(self) -> None:
+        """Do all of it. Raises QresError."""
+        plan = self._plan
+        chip = self._loader.identify()
+        self._outcome.mac = chip.mac
+        backup = Backup(chip.mac)
+        regions = plan.image.regions()
+        if plan.uploader == "image":
+            regions += self._file_system(backup, *plan.image.file_system(chip.flash_bytes))
+        changed = self._loader.write(self._save(regions), force=plan.force, erase=plan.erase)
+        if plan.uploader != "image":
+            changed |= self._upload()
+        backup.drop()
+        self._outcome.result = "flashed" if changed else "unchanged"
+
+    def _file_system(self, backup: Backup, offset: int, size: int) -> list[tuple[int, bytes]]:
+        """Return what must be written of the file system, nothing when it holds this application already.
+
+        The board's own files are taken over, and saved on the host before anything is written.
+        """
+        plan = self._plan
+        there = {} if plan.erase else self._read(offset, size)
+        own = {} if plan.erase else {**backup.load(), **file_systems.kept(there)}
+        wanted = dict(plan.files)
+        if plan.config is not None:
+            wanted["config.json"] = own["config.json"] = _json(plan.config)
+        self._outcome.kept = sorted(name for name in own if name not in wanted)
+        self._outcome.configured = "config.json" in own
+        if not plan.force and not backup.load() and all(there.get(name) == data for name, data in wanted.items()):
+            return []
+        if own:
+            backup.save(own)
+        return file_systems.regions(deploy.build_image(None, own, dict(plan.files), size // deploy.BLOCK_BYTES), offset)
+
+    def _read(self, offset: int, size: int) -> dict[str, bytes]:
+        self._say("looking", 0.0)
+        if file_systems.SUPERBLOCK not in self._loader.read(offset, HEAD_BYTES, self._folder / "head"):
+            return {}
+        return file_systems.read_back(self._loader.read(offset, size, self._folder / "old"))
+
+    def _save(self, regions: list[tuple[int, bytes]]) -> list[tuple[int, Path]]:
+        saved = []
+        for offset, data in regions:
+            path = self._folder / f"{offset:08x}.bin"
+            path.write_bytes(data)
+            saved.append((offset, path))
+        return saved
+
+    def _upload(self) -> bool:
+        """Bring the application as files to the MicroPython that boots now; return whether anything changed."""
+        plan = self._plan
+        files = dict(plan.files)
+        if plan.config is not None:
+            files["config.json"] = _json(plan.config)
+        self._outcome.configured = "config.json" in files
+        if plan.uploader == "ampy":
+            self._ampy(files)
+            return True
+        from qres_host.repl import Repl
+
+        self._say("waiting for MicroPython", 0.0)
+        with Repl(self._port, BOOT_S) as repl:
+            sent = repl.put(files, lambda done: self._say("copying", done))
+            self._outcome.configured |= bool(repl.digests(["config.json"])["config.json"])
+            repl.reset()
+        return sent > 0
+
+    def _ampy(self, files: Mapping[str, bytes]) -> None:
+        tree = self._folder / "tree"
+        for path, data in files.items():
+            (tree / path).parent.mkdir(parents=True, exist_ok=True)
+            (tree / path).write_bytes(data)
+        entries = sorted(tree.iterdir())
+        end_s = time.monotonic() + BOOT_S
+        for index, entry in enumerate(entries):
+            self._say(f"ampy put {entry.name}", index / len(entries))
+            while self._ampy_put(entry):
+                if time.monotonic() > end_s:
+                    raise QresError("ampy cannot reach the board", "try --uploader mpremote", TIMEOUT)
+                time.sleep(0.5)  # it may not have booted yet
+
+    def _ampy_put(self, entry: Path) -> int:
+        command = [sys.executable, "-m", "ampy.cli", "-p", self._port, "put", str(entry), entry.name]
+        process = self._runs.start(command)
+        try:
+            process.communicate(timeout=300)
+            return process.returncode
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            process.wait()
+            raise QresError("ampy does not come to an end", CABLE, TIMEOUT) from error
+        finally:
+            self._runs.ended(process)
+
+
+def _json(config: Mapping[str, Any]) -> bytes:
+    return json.dumps(config, sort_keys=True).encode()

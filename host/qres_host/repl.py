@@ -1,0 +1,164 @@
+"""A board's REPL through mpremote's transport: the one module that knows its API, which is not declared stable."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+
+import serial
+from mpremote.transport import TransportError, TransportExecError
+from mpremote.transport_serial import SerialTransport
+
+from qres_host.errors import FAILURE, NO_DEVICE, TIMEOUT, QresError
+
+CHUNK_BYTES = 1024
+RETRY_S = 0.3
+_HASHES = """
+import hashlib
+def _hash(path):
+    try:
+        with open(path, "rb") as file:
+            found = hashlib.sha256()
+            while True:
+                data = file.read(512)
+                if not data:
+                    return found.digest()
+                found.update(data)
+    except OSError:
+        return b""
+for _path in {paths!r}:
+    print(_path, _hash(_path).hex())
+"""
+_FOLDERS = """
+import os
+for _path in {paths!r}:
+    try:
+        os.mkdir(_path)
+    except OSError:
+        pass
+"""
+
+
+class Repl:
+    """The raw REPL of the board at a port, entered without a reset. Every failure is a QresError.
+
+    A program that runs is interrupted. `wait_s`: how long a board may take to come to its prompt.
+    """
+
+    def __init__(self, port: str, wait_s: float = 20.0) -> None:
+        self.port = port
+        self._transport = self._enter(time.monotonic() + wait_s)
+
+    def _enter(self, end_s: float) -> SerialTransport:
+        while True:
+            transport = None
+            try:
+                with contextlib.redirect_stdout(io.StringIO()):
+                    transport = SerialTransport(self.port, wait=0)
+                    transport.enter_raw_repl(soft_reset=False, timeout_overall=3)
+                return transport
+            except (TransportError, serial.SerialException, OSError) as error:
+                if transport is not None:
+                    with contextlib.suppress(Exception):
+                        transport.close()
+                busy = "exclusively lock" in str(error) or "in use" in str(error)
+                if time.monotonic() > end_s or busy:
+                    raise self._failure(error, busy) from error
+                time.sleep(RETRY_S)
+
+    def _failure(self, error: Exception, busy: bool = False) -> QresError:
+        if busy:
+            return QresError(f"{self.port} is busy", "close the program that holds it", NO_DEVICE)
+        if isinstance(error, TransportError) and not isinstance(error, TransportExecError):
+            return QresError(f"no MicroPython answers at {self.port}", "flash it with `qres flash`", TIMEOUT)
+        return QresError(f"the board at {self.port} has gone", "check the cable, run the command again", NO_DEVICE)
+
+    def __enter__(self) -> Repl:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the REPL as it is and free the port."""
+        with contextlib.suppress(Exception):
+            self._transport.close()
+
+    def run(self, code: str) -> str:
+        """Execute code and return what it printed. Raises QresError with the board's last line when it fails there."""
+        try:
+            return str(self._transport.exec(code).decode("utf-8", "replace"))
+        except TransportExecError as error:
+            raise self._refused(error) from error
+        except (TransportError, serial.SerialException, OSError) as error:
+            raise self._failure(error) from error
+
+    def _refused(self, error: TransportExecError) -> QresError:
+        said = str(error.error_output).strip().splitlines()
+        last = said[-1] if said else "an error without a word"
+        if "ENOSPC" in last or "Errno 28" in last:
+            return QresError(
+                "the board's file system is full", "remove files from it, or flash it with --erase", FAILURE
+            )
+        return QresError(f"the board refused: {last}", "run the command again", FAILURE)
+
+    def digests(self, paths: list[str]) -> dict[str, bytes]:
+        """Return the SHA-256 of files on the board; b"" for those that are not there."""
+        found = {}
+        for line in self.run(_HASHES.format(paths=paths)).splitlines():
+            path, _, digest = line.strip().rpartition(" ")
+            if path in paths and len(digest) == 64:
+                found[path] = bytes.fromhex(digest)
+        return {path: found.get(path, b"") for path in paths}
+
+    def put(self, files: Mapping[str, bytes], progress: Callable[[float], None] = lambda done: None) -> int:
+        """Bring files to the board, by path; those that are there already are left alone. Returns how many were sent.
+
+        A file is written under another name, verified, and renamed: a pulled cable leaves the old or the new one.
+        """
+        there = self.digests(sorted(files))
+        sent = {path: data for path, data in files.items() if there[path] != hashlib.sha256(data).digest()}
+        folders = sorted({folder for path in sent for folder in _parents(path)})
+        if folders:
+            self.run(_FOLDERS.format(paths=folders))
+        total, done = sum(map(len, sent.values())), 0
+        for path, data in sorted(sent.items()):
+            self._put(path, data)
+            done += len(data)
+            progress(done / max(1, total))
+        return len(sent)
+
+    def _put(self, path: str, data: bytes) -> None:
+        part = path + ".new"
+        try:
+            self._transport.fs_writefile(part, data, chunk_size=CHUNK_BYTES)
+        except TransportExecError as error:
+            raise self._refused(error) from error
+        except (TransportError, serial.SerialException) as error:
+            raise self._failure(error) from error
+        except OSError as error:
+            with contextlib.suppress(QresError):
+                self.run(f"import os; os.remove({part!r})")
+            if error.errno == 28:
+                raise QresError("the board's file system is full", "remove files, or flash with --erase") from error
+            raise self._failure(error) from error
+        if self.digests([part])[part] != hashlib.sha256(data).digest():
+            raise QresError(f"{path} did not arrive whole", "run the command again")
+        self.run(f"import os; os.rename({part!r}, {path!r})")
+
+    def reset(self) -> None:
+        """Restart the board and free the port."""
+        with contextlib.suppress(Exception):
+            self._transport.exec_raw_no_follow("import machine; machine.reset()")
+        self.close()
+
+
+def _parents(path: str) -> list[str]:
+    parts = path.split("/")[:-1]
+    return ["/".join(parts[: count + 1]) for count in range(len(parts))]
