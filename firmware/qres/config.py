@@ -20,7 +20,8 @@ DEFAULTS: "dict[str, Any]" = {
     "slot_ms": 16,  # ... and the length of one
     "guard_ms": 40,  # least lead of a radio window
     "order": 4,  # lags of the linear model
-    "predictor": "linear",  # the same in the whole swarm
+    "predictor": "linear",  # what predicts the next values; boards of a swarm may differ
+    "cell": "",  # predictor lstm: trained weights, hexadecimal
     "coder": "cm",  # of packets
     "checkpoints": True,  # packets start from what the gateway acknowledged
     "rate": 41,  # learning rate, Q10 (0.04)
@@ -71,7 +72,10 @@ _CHOICES = {
     "aggregator": ("adaptive", "weighted_mean", "trimmed_mean", "median"),
 }
 _STEP_MAX = 0xFFFFFF
-_MIXING_BYTES = 800  # of RTC memory for what the coder cm has learned inside a packet
+_MIXING_BYTES = 600  # of RTC memory for what the coder cm has learned inside a packet, and a richer predictor
+_PREDICTOR_BYTES = 350  # of RTC memory for a predictor that knows more than the linear layer
+# What it is beyond that layer, in bytes: a constant, for each channel, for each pair of them (measured, rounded up).
+_PREDICTOR_STATE = {"rls": (0, 58, 0), "taaf": (0, 37, 3), "lstm": (60, 38, 0), "mix": (0, 190, 97)}
 _MODEL_BYTES = 210  # of a packed model, beside the head of an update
 _EXTRA = (
     "swarm_key",
@@ -115,13 +119,48 @@ def load(given: "dict[str, Any]") -> "dict[str, Any]":
     cfg["channels"] = _channels(cfg.get("channels"))
     if len(cfg["channels"]) * (2 * cfg["order"] + 3) > _MODEL_BYTES:
         raise ConfigError("'order' is too high for so many channels: a model must fit one frame")
-    if cfg["coder"] == "cm" and len(cfg["channels"]) * (4 * cfg["order"] + 62) > _MIXING_BYTES:
+    known = _known(cfg)
+    if known > _PREDICTOR_BYTES:
+        raise ConfigError(
+            "'predictor' must be linear: %s has too much to remember for so many channels in deep sleep; "
+            "'light_ms' above 'period_ms' lets the board keep it in RAM" % cfg["predictor"]
+        )
+    if cfg["coder"] == "cm" and len(cfg["channels"]) * (4 * cfg["order"] + 62) + known > _MIXING_BYTES:
         if "coder" in given:
             raise ConfigError("'coder' must be rice or huffman: cm has too much to remember for so many channels")
         cfg["coder"] = "rice"
+    cfg["cell"] = _cell(cfg)
     layout = [str(cfg["order"])] + [c["name"] + "\t" + c["unit"] + "\t" + c["scale"] for c in cfg["channels"]]
     cfg["model_key"] = crc32("\n".join(layout).encode()) & 0xFFFF
     return cfg
+
+
+def _known(cfg: "dict[str, Any]") -> int:
+    """Bytes that the predictor adds to what a deep sleep must keep; 0 for boards whose sleeps are light."""
+    if cfg["role"] == "sentinel" or cfg["period_ms"] < cfg["light_ms"]:
+        return 0
+    fixed, each, pair = _PREDICTOR_STATE.get(cfg["predictor"], (0, 0, 0))
+    count = len(cfg["channels"])
+    return fixed + each * count + pair * count * count
+
+
+def _cell(cfg: "dict[str, Any]") -> bytes:
+    """The bytes of a trained cell of the predictor lstm; none for the one that it makes itself."""
+    text = cfg["cell"]
+    if not isinstance(text, str) or (text and cfg["predictor"] != "lstm"):
+        raise ConfigError("'cell' must be hexadecimal digits, and the predictor lstm")
+    if not text:
+        return b""
+    from qres.predict.lstm import cell_bytes
+
+    size = cell_bytes(len(cfg["channels"]))
+    try:
+        cell = bytes([int(text[i : i + 2], 16) for i in range(0, len(text), 2)])
+    except ValueError:
+        cell = b""
+    if len(cell) != size:
+        raise ConfigError("'cell' must have %d hexadecimal digits for so many channels" % (2 * size))
+    return cell
 
 
 def _plain(key: str, text: "Any") -> None:

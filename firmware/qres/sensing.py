@@ -69,6 +69,8 @@ class Sensing:
         self.period_ms: int = cfg["period_ms"]
         self.coder = CODERS.index(cfg["coder"])
         self.predictor = make(cfg["predictor"], len(specs), self.order, self.rates[0])
+        if cfg["cell"]:
+            self.predictor.set_cell(cfg["cell"])
         self.linear: Linear = self.predictor.linear  # the layer of it that the swarm shares
         self.literal = cfg["profile"] == "seed"
         self.detectors = [Detector(c["range"]) for c in specs]

@@ -180,7 +180,9 @@ def test_the_heap_does_not_grow():
     def warm():
         seen = support.allocated()
         size = len(dumped(state[0]))
-        print("     %s: 4 channels, %d bytes of heap beside its code, %d of snapshot" % (left[0], seen - state[1], size))
+        print(
+            "     %s: 4 channels, %d bytes of heap beside its code, %d of snapshot" % (left[0], seen - state[1], size)
+        )
         for row in walk(source, 4, 300):
             state[0].update(row)
         state[1] = seen
@@ -218,3 +220,52 @@ def test_persistence_predicts_the_last_value_and_linear_starts_there():
         q.update((v,))
         assert p.predict() == [v]
     assert predict.make("linear", 2, ORDER, 0).predict() == [0, 0]
+
+
+def configured(channels, **changes):
+    from qres import config
+
+    names = [{"name": "c%d" % i} for i in range(channels)]
+    return config.load(dict(swarm_key="5a" * 32, channels=names, **changes))
+
+
+def test_a_configuration_whose_state_deep_sleep_cannot_keep_is_refused():
+    from qres.config import ConfigError
+
+    deep = {"period_ms": 3600000, "light_ms": 1000}
+    assert configured(2, predictor="taaf", **deep)["coder"] == "cm"
+    assert configured(6, predictor="taaf", **deep)["coder"] == "rice"
+    assert configured(6, predictor="lstm", **deep)["predictor"] == "lstm"
+    assert configured(1, predictor="mix", **deep)["predictor"] == "mix"
+    assert configured(9, predictor="mix", period_ms=60000, light_ms=60001)["predictor"] == "mix"
+    assert configured(9, predictor="mix", role="sentinel", **deep)["predictor"] == "mix"
+    for name, channels in (("mix", 2), ("taaf", 9), ("lstm", 9), ("rls", 9)):
+        try:
+            configured(channels, predictor=name, **deep)
+        except ConfigError as error:
+            assert "'predictor'" in str(error) and "light_ms" in str(error)
+        else:
+            raise AssertionError(name)
+
+
+def test_boards_with_other_predictors_share_a_model():
+    keys = [configured(2, predictor=name, period_ms=60000)["model_key"] for name in names()]
+    assert len(set(keys)) == 1
+
+
+def test_a_trained_cell_is_checked_and_used():
+    from qres.config import ConfigError
+    from qres.predict.lstm import cell_bytes
+
+    text = "7f" * cell_bytes(2)
+    cfg = configured(2, predictor="lstm", cell=text)
+    a = predict.make("lstm", 2, ORDER, RATE)
+    a.set_cell(cfg["cell"])
+    assert bytes(a.cell) == cfg["cell"]
+    for bad, name in ((text[:-2], "lstm"), ("zz" * cell_bytes(2), "lstm"), (5, "lstm"), (text, "taaf")):
+        try:
+            configured(2, predictor=name, cell=bad)
+        except ConfigError as error:
+            assert "'cell'" in str(error)
+        else:
+            raise AssertionError(bad)
