@@ -30,6 +30,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("qres_host.web.cli:serve", "Show the swarm in the browser."),
     "virtual": ("qres_host.virtual.cli:virtual", "Run boards without hardware."),
     "bench": ("qres_host.bench.cli:bench", "Measure beside peers, every round trip verified."),
+    "provision": ("qres_host.provision:provision", "Give boards their name, role, keys and configuration."),
+    "keys": ("qres_host.keys:keys", "Make, show, rotate and copy swarm keys."),
     "monitor": ("qres_host.monitor:monitor", "Watch the boards live in the terminal."),
     "replay": (
         "qres_host.replay:replay",

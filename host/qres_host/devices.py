@@ -135,7 +135,7 @@ class Device:
             self._socket = _connect(self.uri.target)
             self.fd = self._socket.fileno()
         else:
-            self.fd = _open_port(self._path())
+            self.fd = _open_port(self.path())
         self.opens += 1
         self.reason = ""
         self._retry_s = FIRST_RETRY_S
@@ -220,7 +220,7 @@ class Device:
         self._retry_at = time.monotonic() + (FIRST_RETRY_S if absent else self._retry_s)
         self._retry_s = FIRST_RETRY_S if absent else min(self._retry_s * 2, LAST_RETRY_S)
 
-    def _path(self) -> str:
+    def path(self) -> str:
         """Return where the port is now: a chip that woke from deep sleep may come back under another name."""
         if self.mac:
             for port in usb_ports():
