@@ -125,7 +125,6 @@ def boards(machine: Machine, code: dict[str, int]) -> list[dict[str, Any]]:
         "role sentinel": {"role": "sentinel"},
         "one channel": {"channels": 1},
         "profile seed": {"profile": "seed"},
-        "trace": {"trace": True},
     }
     changes |= {f"coder {name}": {"coder": name} for name in ("huffman", "rice")}
     changes |= {
