@@ -56,15 +56,19 @@ def unpack(payload: bytes) -> dict[str, "int | bytes"]:
     """The values of a TELEMETRY payload by name; PacketError when it is none."""
     values: dict[str, int | bytes] = {}
     at = 0
+    end = len(payload)
     for name, kind in FIELDS:
-        if kind != "uint":
+        if kind == "uint" and at < end and payload[at] < 128:  # most are one byte
+            values[name] = payload[at]
+            at += 1
+        elif kind != "uint":
             n = int(kind[5:])
             values[name] = bytes(payload[at : at + n])
             at += n
         else:
             value = shift = 0
             while True:
-                if at >= len(payload) or shift > 56:
+                if at >= end or shift > 56:
                     raise PacketError("not telemetry")
                 b = payload[at]
                 value |= (b & 127) << shift
@@ -73,7 +77,7 @@ def unpack(payload: bytes) -> dict[str, "int | bytes"]:
                 if b < 128:
                     break
             values[name] = value
-    if at != len(payload):
+    if at != end:
         raise PacketError("not telemetry")
     return values
 

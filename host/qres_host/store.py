@@ -13,10 +13,14 @@ import os
 import queue
 import sqlite3
 import threading
-from collections import OrderedDict
+import time
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
+from qres import telemetry
 from qres.codec import Checkpoint
 
 from qres_host import chunks
@@ -41,6 +45,7 @@ SCHEMA_VERSION = 2
 QUEUE_BATCHES = 4096
 OPEN_CHUNKS = 1024  # chunks kept in memory between commits, written or not
 COMMIT_RECORDS = 5000
+COMMIT_S = 0.5  # the longest time between a record's coming and its being in the database
 LEVELS = (1, 16, 256)  # chunks per rollup bucket
 
 SCHEMA = """
@@ -84,7 +89,20 @@ _BOARD = """INSERT INTO boards VALUES (?,?,?,?,?,?) ON CONFLICT DO UPDATE SET
   role = coalesce(excluded.role, role),
   channels = coalesce(excluded.channels, channels), period_ms = coalesce(excluded.period_ms, period_ms)"""
 
+_INSERT: dict[type, str] = {
+    Packet: "INSERT OR IGNORE INTO packets VALUES (?,?,?,?,?,?,?,?,?)",
+    Telemetry: "INSERT OR IGNORE INTO telemetry VALUES (?,?,?,?,?)",
+    Model: "INSERT OR IGNORE INTO models VALUES (?,?,?,?,?,?)",
+    Update: "INSERT OR IGNORE INTO updates VALUES (?,?,?,?,?,?)",
+    Alert: "INSERT OR IGNORE INTO alerts VALUES (?,?,?,?,?)",
+    Event: "INSERT OR IGNORE INTO events VALUES (?,?,?,?,?)",
+    Joined: _BOARD,
+}
+
 ChunkKey = tuple[int, int, int]  # node, period_ms, bucket
+_PACKET = _INSERT[Packet]
+_packet_row = attrgetter("node", "session", "counter", "kind", "arrival_ms", "swarm_ms", "device", "rssi_dbm", "size")
+RollKey = tuple[int, int, int, int]  # and channel
 
 
 class Store:
@@ -139,18 +157,18 @@ class Store:
             _configure(database)
             running = True
             while running:
-                batch = self._queue.get()
-                database.execute("BEGIN")
-                done = 0
-                while batch is not None and done < COMMIT_RECORDS:
-                    writer.add(batch)
-                    done += len(batch)
-                    if self._queue.empty():
-                        break
-                    batch = self._queue.get()
-                running = batch is not None
+                done, until_s = 0, 0.0
+                with contextlib.suppress(queue.Empty):
+                    while done < COMMIT_RECORDS:
+                        # A commit costs as much as hundreds of records: many share one.
+                        batch = self._queue.get(timeout=max(until_s - time.monotonic(), 0) if done else None)
+                        if batch is None:
+                            running = False
+                            break
+                        until_s = until_s or time.monotonic() + COMMIT_S
+                        writer.add(batch)
+                        done += len(batch)
                 writer.flush()
-                database.execute("COMMIT")
                 self.written += done
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except Exception as error:  # whatever ends this thread must be heard: `close` raises it
@@ -165,79 +183,97 @@ class Store:
             self.dropped += len(batch)
 
 
+def _telemetry_text() -> tuple[tuple[str, ...], str]:
+    """Return the names of telemetry in order, and the format that makes of their values what json.dumps would."""
+    fields = sorted(telemetry.FIELDS)
+    text = ", ".join(f'"{name}": %d' if kind == "uint" else f'"{name}": "%s"' for name, kind in fields)
+    return tuple(name for name, _ in fields), "{" + text + "}"
+
+
+_TOLD, _TOLD_TEXT = _telemetry_text()
+
+
 class _Writer:
-    """Turns records into rows within the open transaction; keeps recent chunks in memory."""
+    """Turns records into rows, which `flush` writes in one transaction; keeps recent chunks in memory."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
         self._open: OrderedDict[ChunkKey, dict[int, chunks.Row]] = OrderedDict()
         self._dirty: set[ChunkKey] = set()
-        self._rolled: dict[tuple[int, ...], list[int]] = {}  # what the next flush adds to the rollups
+        self._rolled: dict[RollKey, list[int]] = {}  # what the next flush adds to the rollups of single chunks
+        self._rows: dict[str, list[tuple[object, ...]]] = {statement: [] for statement in _INSERT.values()}
+        self._rejected: Counter[tuple[str, str]] = Counter()
+        self._points: dict[int, list[Checkpoint]] = {}
+        self._macs: dict[int, bytes] = {}  # that are in the database
 
     def add(self, records: Sequence[Found]) -> None:
-        """Insert records; samples go to their chunk in memory, which `flush` writes."""
-        execute = self._database.execute
-        row: tuple[object, ...]
+        """Take records; samples go to their chunk in memory, rows to their lists."""
+        rows = self._rows
         for r in records:
-            if isinstance(r, Samples):
-                self._samples(r)
-            elif isinstance(r, Packet):
-                row = (
-                    r.node,
-                    r.session,
-                    r.counter,
-                    r.kind,
-                    r.arrival_ms,
-                    r.swarm_ms,
-                    r.device,
-                    r.rssi_dbm,
-                    r.size,
-                )
-                execute("INSERT OR IGNORE INTO packets VALUES (?,?,?,?,?,?,?,?,?)", row)
+            if isinstance(r, Packet):
+                rows[_PACKET].append(_packet_row(r))
             elif isinstance(r, Telemetry):
                 self._telemetry(r)
-            elif isinstance(r, Model):
-                row = (r.epoch, r.hash.hex(), r.inputs, r.channels, r.order, r.packed)
-                execute("INSERT OR IGNORE INTO models VALUES (?,?,?,?,?,?)", row)
-            elif isinstance(r, Update):
-                row = (r.node, r.epoch, r.base.hex(), r.residual_q16, r.accuracy_q16, r.swarm_ms)
-                execute("INSERT OR IGNORE INTO updates VALUES (?,?,?,?,?,?)", row)
-            elif isinstance(r, Alert):
-                row = (r.node, r.swarm_ms, r.regime, r.entropy_q16, r.epoch)
-                execute("INSERT OR IGNORE INTO alerts VALUES (?,?,?,?,?)", row)
+            elif isinstance(r, Samples):
+                self._samples(r)
             elif isinstance(r, Coded):
                 if r.point is not None:
-                    self._point(r.node, r.point)
+                    self._points.setdefault(r.node, []).append(r.point)
+            elif isinstance(r, Model):
+                row: tuple[object, ...] = (r.epoch, r.hash.hex(), r.inputs, r.channels, r.order, r.packed)
+                rows[_INSERT[Model]].append(row)
+            elif isinstance(r, Update):
+                row = (r.node, r.epoch, r.base.hex(), r.residual_q16, r.accuracy_q16, r.swarm_ms)
+                rows[_INSERT[Update]].append(row)
+            elif isinstance(r, Alert):
+                rows[_INSERT[Alert]].append((r.node, r.swarm_ms, r.regime, r.entropy_q16, r.epoch))
             elif isinstance(r, Joined):
-                execute(_BOARD, (r.node, None, r.name, None, None, None))
+                rows[_BOARD].append((r.node, None, r.name, None, None, None))
             elif isinstance(r, Rejected):
-                upsert = "INSERT INTO rejected VALUES (?,?,1) ON CONFLICT DO UPDATE SET n = n + 1"
-                execute(upsert, (r.device, r.reason))
+                self._rejected[r.device, r.reason] += 1
             elif isinstance(r, Event):
                 self._event(r)
 
     def flush(self) -> None:
-        """Write the chunks that changed."""
-        rows = [(*key, len(self._open[key]), chunks.pack(self._open[key])) for key in sorted(self._dirty)]
-        self._database.executemany("INSERT OR REPLACE INTO chunks VALUES (?,?,?,?,?)", rows)
+        """Write what changed."""
+        self._database.execute("BEGIN")
+        for statement, rows in self._rows.items():
+            if rows:
+                self._database.executemany(statement, rows)
+                rows.clear()
+        upsert = "INSERT INTO rejected VALUES (?,?,?) ON CONFLICT DO UPDATE SET n = n + excluded.n"
+        self._database.executemany(upsert, [(*who, n) for who, n in self._rejected.items()])
+        self._rejected.clear()
+        packed = [(*key, len(self._open[key]), chunks.pack(self._open[key])) for key in sorted(self._dirty)]
+        self._database.executemany("INSERT OR REPLACE INTO chunks VALUES (?,?,?,?,?)", packed)
         self._dirty.clear()
-        self._database.executemany(_ROLLUP, [(*key, *rolled) for key, rolled in sorted(self._rolled.items())])
+        self._database.executemany(_ROLLUP, self._rollups())
         self._rolled.clear()
+        for node, points in self._points.items():
+            self._write_points(node, points)
+        self._points.clear()
+        self._database.execute("COMMIT")
         while len(self._open) > OPEN_CHUNKS:
             self._open.popitem(last=False)
 
     def _samples(self, samples: Samples) -> None:
-        for i, values in enumerate(samples.steps):
-            bucket, offset = divmod(samples.first + i, chunks.SAMPLES)
+        steps, regime, at = samples.steps, samples.regime, 0
+        while at < len(steps):
+            bucket, offset = divmod(samples.first + at, chunks.SAMPLES)
             key = (samples.node, samples.period_ms, bucket)
             rows = self._open.get(key)
             if rows is None:
                 rows = self._load(key)
-            if offset in rows or (rows and len(next(iter(rows.values()))[1]) != len(values)):
-                continue  # known already (a database that is continued), or of another shape
-            rows[offset] = (samples.regime, values)
-            self._dirty.add(key)
-            self._roll_up(key, values)
+            part = steps[at : at + chunks.SAMPLES - offset]
+            width = len(next(iter(rows.values()))[1]) if rows else len(part[0])
+            if len(part[0]) == width:  # else of another shape than what is there
+                # What is known already (a database that is continued) stays.
+                fresh = [(offset + i, values) for i, values in enumerate(part) if offset + i not in rows]
+                rows.update((i, (regime, values)) for i, values in fresh)
+                if fresh:
+                    self._dirty.add(key)
+                    self._roll_up(key, [values for _, values in fresh])
+            at += len(part)
 
     def _load(self, key: ChunkKey) -> dict[int, chunks.Row]:
         if len(self._open) >= 2 * OPEN_CHUNKS:
@@ -247,43 +283,62 @@ class _Writer:
         rows = self._open[key] = chunks.unpack(row[0]) if row else {}
         return rows
 
-    def _roll_up(self, key: ChunkKey, values: tuple[int | None, ...]) -> None:
-        node, period_ms, bucket = key
-        for channel, value in enumerate(values):
-            if value is None:
-                continue
-            for level in LEVELS:
-                rolled = self._rolled.setdefault(
-                    (node, period_ms, level, bucket // level, channel), [0, 0, value, value]
-                )
-                rolled[0] += 1
-                rolled[1] += value
-                rolled[2] = min(rolled[2], value)
-                rolled[3] = max(rolled[3], value)
+    def _roll_up(self, key: ChunkKey, steps: Sequence[tuple[int | None, ...]]) -> None:
+        """Add fresh samples of a chunk to what the next flush adds to its rollups."""
+        for channel, column in enumerate(zip(*steps, strict=True)):
+            present = [value for value in column if value is not None]
+            if present:
+                rolled = (len(present), sum(present), min(present), max(present))
+                _merge(self._rolled, (*key, channel), rolled)
 
-    def _point(self, node: int, point: Checkpoint) -> None:
-        row = (node, point.name.hex(), point.next_index, point.packed)
-        self._database.execute("INSERT OR IGNORE INTO checkpoints VALUES (?,?,?,?)", row)
+    def _rollups(self) -> list[tuple[int, ...]]:
+        """Return the rows that the next flush adds, of all levels."""
+        levels: dict[tuple[int, ...], list[int]] = {}
+        for (node, period_ms, bucket, channel), rolled in self._rolled.items():
+            for level in LEVELS:
+                _merge(levels, (node, period_ms, level, bucket // level, channel), rolled)
+        return [(*key, *rolled) for key, rolled in sorted(levels.items())]
+
+    def _write_points(self, node: int, points: Sequence[Checkpoint]) -> None:
+        """Keep the last checkpoints of a node: of many in one transaction only those that will stay."""
+        last = sorted(points, key=lambda point: (-point.next_index, point.name))[:POINTS_MAX]
+        rows = [(node, point.name.hex(), point.next_index, point.packed) for point in last]
+        self._database.executemany("INSERT OR IGNORE INTO checkpoints VALUES (?,?,?,?)", rows)
         old = "SELECT name FROM checkpoints WHERE node=? ORDER BY next_index DESC, name LIMIT -1 OFFSET ?"
         for (name,) in self._database.execute(old, (node, POINTS_MAX)).fetchall():
             self._database.execute("DELETE FROM checkpoints WHERE node=? AND name=?", (node, name))
 
     def _telemetry(self, said: Telemetry) -> None:
-        values = {name: v.hex() if isinstance(v, bytes) else v for name, v in said.values.items()}
-        row = (said.node, said.session, said.counter, said.swarm_ms, json.dumps(values, sort_keys=True))
-        self._database.execute("INSERT OR IGNORE INTO telemetry VALUES (?,?,?,?,?)", row)
-        mac = said.values.get("mac")
-        if isinstance(mac, bytes):
-            self._database.execute(_BOARD, (said.node, mac.hex(":"), None, None, None, None))
+        values = said.values
+        plain = [v.hex() if isinstance(v, bytes) else v for v in [values[name] for name in _TOLD]]
+        row = (said.node, said.session, said.counter, said.swarm_ms, _TOLD_TEXT % tuple(plain))
+        self._rows[_INSERT[Telemetry]].append(row)
+        mac = values["mac"]
+        if isinstance(mac, bytes) and self._macs.get(said.node) != mac:
+            self._macs[said.node] = mac
+            self._rows[_BOARD].append((said.node, mac.hex(":"), None, None, None, None))
 
     def _event(self, event: Event) -> None:
         row = (event.arrival_ms, event.n, event.device, event.kind, event.text)
-        self._database.execute("INSERT OR IGNORE INTO events VALUES (?,?,?,?,?)", row)
+        self._rows[_INSERT[Event]].append(row)
         board = board_of_hello(event)
         if board is not None:
             channels = json.dumps(board.channels, sort_keys=True)
+            self._macs.pop(board.node, None)
             who = (board.node, board.mac, board.name, board.role, channels, board.period_ms)
-            self._database.execute(_BOARD, who)
+            self._rows[_BOARD].append(who)
+
+
+def _merge(rolled: dict[Any, list[int]], key: tuple[int, ...], more: Sequence[int]) -> None:
+    """Add (number, total, least, greatest) to the entry of `key`."""
+    held = rolled.get(key)
+    if held is None:
+        rolled[key] = list(more)
+        return
+    held[0] += more[0]
+    held[1] += more[1]
+    held[2] = min(held[2], more[2])
+    held[3] = max(held[3], more[3])
 
 
 def open_database(path: str | os.PathLike[str], started_ms: int = 0) -> sqlite3.Connection:

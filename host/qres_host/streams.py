@@ -21,6 +21,7 @@ from qres.detect import Spikes
 from qres_host import wire
 from qres_host.coverage import Coverage
 from qres_host.sender import Sender
+from qres_host.tags import Tags
 
 BUILD_BYTES = 5
 NAME_CHARACTERS = 32  # of a board, as its configuration allows
@@ -186,7 +187,7 @@ class Streams:
     def __init__(self, swarm_key: bytes) -> None:
         self.accepted = self.duplicates = self.rejected = self.held_lost = 0
         self.models: OrderedDict[bytes, model.Model] = OrderedDict()
-        self._key = swarm_key
+        self._tags = Tags(swarm_key)
         self._nodes: dict[int, Sender] = {}
         self._held: OrderedDict[tuple[int, int, int], tuple[bytes, Packet, bytes]] = OrderedDict()
         self._event_at = (-1, 0)
@@ -269,10 +270,12 @@ class Streams:
         except (packet.PacketError, struct.error):
             self._reject(out, arrival_ms, device, "malformed")
             return
-        if not packet.verify(self._key, frame):
+        if not self._tags.right(frame):
             self._reject(out, arrival_ms, device, "bad tag")
             return
-        node = self._nodes.setdefault(number, Sender())
+        node = self._nodes.get(number)
+        if node is None:
+            node = self._nodes[number] = Sender()
         verdict = node.accept(session, counter)
         if verdict == "again":
             self.duplicates += 1
