@@ -12,11 +12,11 @@ before and a peak hold that lets an event count once, make the score that raises
 from array import array
 
 from qres.compat import const, kernel, ptr32
-from qres.fixed import MAX32, MIN32, ONE
+from qres.fixed import MAX32, MIN32, ONE, log2_q12
 
 OFFSET_MAX = const(0x7FFFFFF)  # +-2^27 - 1: values count relative to the first one, and stop there
 FULL_Q8 = const(1997)  # 7.8 mean excesses: entropy 1
-ALARM_Q8 = const(768)  # 3 mean excesses
+ALARM_Q8 = const(768)  # 3 mean excesses, for one channel
 STUCK, SATURATED, MISSING = 1, 2, 4  # faults of a sensor
 FAULT_BITS = const(3)
 _SCORE_MAX = const(0x3FFFF)
@@ -268,7 +268,7 @@ def observe(x: int, run: int, state: object, tuning: object, work: object) -> in
         run += 1
     s[_RUN] = run
     w[SCORE] = 0
-    if run > _IDLE_RUN:
+    if run > _IDLE_RUN or (run == 1 and s[_N] == 0):  # the first value says nothing of changes
         return 0
     run = int(follow(x, 0, 0, state, tuning, work))
     w[_SCORES] = int(rarity(2, 0, 0, _TAIL + 3, run, state, tuning, work))
@@ -315,6 +315,11 @@ def surprise(r: int, m: int, j: int, limit: int, at: int, state: object) -> int:
     s[at] += (r >> j) + (low >> 16)
     s[at + 1] = low & 0xFFFF
     return m
+
+
+def alarm_q8(channels: int) -> int:
+    """The score, Q8, from which one of so many channels raises an alarm: 3, and ln(channels) for the more chances."""
+    return ALARM_Q8 + (log2_q12(channels) * 11 >> 8)
 
 
 class Spikes:

@@ -1,7 +1,7 @@
 """From samples to residuals, spikes, packets, and to what this node learned in an epoch."""
 
 from qres.compat import const, sha256
-from qres.detect import ALARM_Q8, FAULT_BITS, Detector, Spikes, seed_entropy
+from qres.detect import FAULT_BITS, Detector, Spikes, alarm_q8, seed_entropy
 from qres.encoder import CODERS, Encoder
 from qres.fixed import div, log2_q12
 from qres.kernels import WEIGHT_MAX
@@ -73,6 +73,7 @@ class Sensing:
             self.predictor.set_cell(cfg["cell"])
         self.linear: Linear = self.predictor.linear  # the layer of it that the swarm shares
         self.literal = cfg["profile"] == "seed"
+        self.alarm_q8 = alarm_q8(len(specs))
         self.detectors = [Detector(c["range"]) for c in specs]
         self.spiking = Spikes(len(specs), cfg["sigma"])
         self.joints = [_joint(len(specs))] if len(specs) > 1 and not self.literal else []
@@ -117,7 +118,7 @@ class Sensing:
             if v is None:
                 self.missing += 1
                 continue
-            if detector.score >= ALARM_Q8:
+            if detector.score >= self.alarm_q8:
                 self.alarms += 1
             if linear.count[c] > self.order:
                 self.spikes += self.spiking.push(c, v - ahead[c])

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("qres_host.build:build", "Write what is put on a board into a folder."),
     "flash": ("qres_host.flash.cli:flash", "Put MicroPython and QRES on boards, many at once."),
     "predict": ("qres_host.predict_command:predict", "Predict a recording as the boards do, and show the error."),
+    "detect": ("qres_host.detect_cli:detect", "Judge the rows of a table: score, alarm, regime, picture."),
     "demo": ("qres_host.demo:demo", "Run a swarm of virtual boards and show it live."),
     "serve": ("qres_host.web.cli:serve", "Show the swarm in the browser."),
     "virtual": ("qres_host.virtual.cli:virtual", "Run boards without hardware."),
