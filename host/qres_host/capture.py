@@ -6,7 +6,7 @@ u64 LE of its opening, then records:
     length u32 LE | crc32 u32 LE | arrival_ms u64 LE | device length u8 | device utf-8 | bytes
 
 `length` counts what follows the CRC, which covers the same. `arrival_ms` is monotonic within a capture.
-A record is written with one system call, so after a power cut or a kill only the tail of the last
+Records are written whole, many with one system call, so after a power cut or a kill only the tail of the last
 segment can be damaged: the reader ignores that tail and says how many bytes it held.
 """
 
@@ -16,7 +16,7 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -80,19 +80,23 @@ class CaptureWriter:
 
     def append(self, arrival_ms: int, device: str, data: bytes) -> None:
         """Store one record; when this returns, it survives the end of this process."""
-        record = pack_record(arrival_ms, device, data)
+        self.extend([Record(arrival_ms, device, data)])
+
+    def extend(self, records: Sequence[Record]) -> None:
+        """Store records with one write; when this returns, they survive the end of this process."""
+        packed = b"".join([pack_record(*record) for record in records])
         try:
-            if self._size and self._size + len(record) > self._limit:
+            if self._size and self._size + len(packed) > self._limit:
                 self._number += 1
                 self._open_segment()
-            written = os.write(self._fd, record)
-            while written < len(record):  # a full disk or a signal may cut a write short
-                written += os.write(self._fd, record[written:])
+            written = os.write(self._fd, packed)
+            while written < len(packed):  # a full disk or a signal may cut a write short
+                written += os.write(self._fd, packed[written:])
         except OSError as error:
             raise _cannot_write(self.folder, error) from error
-        self._size += len(record)
-        self.records += 1
-        self.bytes += len(data)
+        self._size += len(packed)
+        self.records += len(records)
+        self.bytes += sum(len(record.data) for record in records)
 
     def sync(self) -> None:
         """Force what was appended to the disk, so that it survives a power cut as well."""

@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import selectors
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from functools import partial
 
 from qres_host.acknowledge import commands
 from qres_host.capture import CaptureReader, CaptureWriter, Record
+from qres_host.coders import compiled
 from qres_host.devices import Device, Uri, port_path
 from qres_host.errors import QresError
 from qres_host.store import Store
-from qres_host.streams import Event, Found, Streams, points_frames
+from qres_host.streams import Coded, Event, Found, Streams, points_frames
 from qres_host.talk import Command, Outcome, Talk
 from qres_host.view import View
 from qres_host.wire import Deframer
@@ -32,6 +33,9 @@ from qres_host.words import Line, Words, board_build
 QUEUE_CHUNKS = 4096
 SYNC_S = 1.0  # the longest time between a byte's arrival and its being safe from a power cut
 _POLL_S = 0.05
+_GATHER_S = 0.04  # between two looks at quiet ports: what comes in small pieces is cheaper in larger ones,
+_BUSY_BYTES = 1024  # but one that gave so much is read again at once, before its buffer fills
+_COMPILE_AFTER = 256  # packets with samples: then machine code is worth its start
 _LOOK_S = 1.0  # between two looks for boards that were not there yet
 ANSWER_MS = 30_000  # in which a board must answer a command
 POINTS_DEVICE = "checkpoints"  # in a capture: what a run began with
@@ -60,6 +64,9 @@ class Decoder:
         self._listen = listen
         self._tell = tell
         self._deframers: dict[str, Deframer] = {}
+        self._told_dropped = 0
+        self._coded = 0  # packets with samples
+        self._fast = ExitStack()
 
     def feed(self, record: Record, wait: bool = False) -> list[Found]:
         """Decode one chunk; returns its records. `wait` blocks when the store is behind, instead of dropping."""
@@ -67,20 +74,29 @@ class Decoder:
         if deframer is None:
             deframer = self._deframers[record.device] = Deframer()
         # An empty chunk marks where the port went away: what it left unfinished never ends.
-        before = deframer.restarts
+        restarts, lost = deframer.restarts, deframer.lost
         items = deframer.feed(record.data) if record.data else deframer.close()
         found = self.streams.feed(record.arrival_ms, record.device, items)
-        for _ in range(deframer.restarts - before if record.data else 1):
+        for _ in range(deframer.restarts - restarts if record.data else 1):
             self.words.restarted(record.arrival_ms, record.device)
         self._hear(found)
         if self.view is not None:
             self.view.fold(found)
-            self.view.set_links(self.counters())
+            if deframer.lost != lost or self._told_dropped != self._dropped():
+                self._told_dropped = self._dropped()
+                self.view.set_links(self.counters())
         if self.store is not None:
             self.store.put(found, wait)
         if self._listen is not None:
             self._listen(found)
         return found
+
+    def close(self) -> None:
+        """Nothing more will come."""
+        self._fast.close()
+
+    def _dropped(self) -> int:
+        return self.dropped + (self.store.dropped if self.store is not None else 0)
 
     def _hear(self, found: Sequence[Found]) -> None:
         """Keep what is for people."""
@@ -91,6 +107,10 @@ class Decoder:
                     self.names[item.device] = str((item.value or {}).get("name", ""))
                     self.words.builds[item.device] = board_build(item.text)
                 said += self.words.take(item)
+            elif isinstance(item, Coded):
+                self._coded += 1
+                if self._coded == _COMPILE_AFTER:
+                    self._fast.enter_context(compiled())
         if said and self._tell is not None:
             self._tell(said)
 
@@ -107,7 +127,7 @@ class Decoder:
             "rejected": self.streams.rejected,
             "held": self.streams.held,
             "held_lost": self.streams.held_lost,
-            "dropped": self.dropped + (self.store.dropped if self.store is not None else 0),
+            "dropped": self._dropped(),
         }
 
 
@@ -150,8 +170,11 @@ class Collector:
         self._look_s = time.monotonic() + _LOOK_S
         self._talk = Talk(ANSWER_MS)
         self._talk_lock = threading.Lock()
-        self._queue: queue.Queue[Record | None] = queue.Queue(queue_chunks)
-        self._queued: Counter[str] = Counter()  # chunks of each device that went into the queue ...
+        self._backlog: deque[Record] = deque()  # read, not yet decoded
+        self._backlog_max = queue_chunks
+        self._filled = threading.Event()
+        self._finished = False  # nothing more will come into the backlog
+        self._queued: Counter[str] = Counter()  # chunks of each device that went into the backlog ...
         self._taken: Counter[str] = Counter()  # ... and that came out again
         self._selector = selectors.DefaultSelector()
         self._stopping = threading.Event()
@@ -200,6 +223,7 @@ class Collector:
         for thread in self._threads:
             thread.join()
         self._threads = []
+        self.decoder.close()
         for device in self.devices:
             device.close()
         self._selector.close()
@@ -300,44 +324,44 @@ class Collector:
                 self._speak()
                 if not self._selector.get_map():
                     self._stopping.wait(_POLL_S)
-                for key, _ in self._selector.select(_POLL_S):
-                    self._read(key.data, key.fd)
+                fresh = [self._read(key.data, key.fd) for key, _ in self._selector.select(_POLL_S)]
+                records = [record for record in fresh if record is not None]
+                if records:
+                    self._keep(records)
+                    if max(len(record.data) for record in records) < _BUSY_BYTES:
+                        self._stopping.wait(_GATHER_S)
         except QresError as error:  # the disk is full: say so instead of collecting into nothing
             self.error = error
         finally:
-            self._finish_reading()
+            self._finished = True
+            self._filled.set()
 
-    def _read(self, device: Device, fd: int) -> None:
+    def _read(self, device: Device, fd: int) -> Record | None:
+        """Return what a port has; an empty record where it has gone."""
         data = device.read()
         if data is None:
             with contextlib.suppress(KeyError):
                 self._selector.unregister(fd)
             data = b""
         elif not data:
-            return
-        arrival_ms = self.now_ms()
-        if self._capture is not None:
-            self._capture.append(arrival_ms, device.name, data)
-        self.chunks += 1
-        self.bytes += len(data)
-        name = device.name
-        share = max(self._queue.maxsize // len(self.devices), 1)
-        try:
-            if self._queued[name] - self._taken[name] >= share:
-                raise queue.Full
-            self._queue.put_nowait(Record(arrival_ms, name, data))
-            self._queued[name] += 1
-        except queue.Full:
-            self.decoder.dropped += 1
+            return None
+        return Record(self.now_ms(), device.name, data)
 
-    def _finish_reading(self) -> None:
-        """Tell the decoder to end, however full its queue is."""
-        while True:
-            try:
-                self._queue.put(None, timeout=0.5)
-                return
-            except queue.Full:
+    def _keep(self, records: Sequence[Record]) -> None:
+        """Capture what was read, then leave it to be decoded."""
+        if self._capture is not None:
+            self._capture.extend(records)
+        share = max(self._backlog_max // max(len(self.devices), 1), 1)
+        for record in records:
+            self.chunks += 1
+            self.bytes += len(record.data)
+            name = record.device
+            if self._queued[name] - self._taken[name] >= share or len(self._backlog) >= self._backlog_max:
+                self.decoder.dropped += 1
                 continue
+            self._queued[name] += 1
+            self._backlog.append(record)
+        self._filled.set()
 
     def _play_loop(self, capture: CaptureReader) -> None:
         """Feed a capture at the pace at which it was taken (times the view's speed)."""
@@ -346,23 +370,28 @@ class Collector:
             due_s = started_s + record.arrival_ms / 1000 / speed - time.monotonic()
             if self._stopping.wait(max(due_s, 0)):
                 return
-            try:
-                self._queue.put_nowait(record)
-            except queue.Full:
+            if len(self._backlog) >= self._backlog_max:
                 self.decoder.dropped += 1
+                continue
+            self._backlog.append(record)
+            self._filled.set()
 
     def _decode_loop(self) -> None:
         synced_s = time.monotonic()
-        while True:
-            try:
-                record = self._queue.get(timeout=SYNC_S)
-                if record is None:
-                    return
+        while not self._finished or self._backlog:
+            self._filled.wait(SYNC_S)
+            self._filled.clear()
+            while self._backlog:
+                record = self._backlog.popleft()
                 self._taken[record.device] += 1
                 self._answer(record.device, self.decoder.feed(record))
-            except queue.Empty:
-                pass
-            # Here and not where ports are read: a disk may take longer than a board's buffer lasts.
-            if self._capture is not None and time.monotonic() - synced_s >= SYNC_S:
-                self._capture.sync()
-                synced_s = time.monotonic()
+                synced_s = self._sync(synced_s)
+            synced_s = self._sync(synced_s)
+
+    def _sync(self, synced_s: float) -> float:
+        """Make the capture safe once a second: here and not where ports are read, because a disk may take longer than
+        a board's buffer lasts. Returns when it was so last."""
+        if self._capture is None or time.monotonic() - synced_s < SYNC_S:
+            return synced_s
+        self._capture.sync()
+        return time.monotonic()

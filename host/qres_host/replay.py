@@ -43,6 +43,7 @@ def replay_capture(
                 time.sleep(max(due_s - time.monotonic(), 0))
             decoder.feed(record, wait=True)
     finally:
+        decoder.close()
         if store is not None:
             store.close()
     view.freeze()

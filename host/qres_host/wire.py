@@ -64,6 +64,11 @@ class Deframer:
         self._mode = _UNKNOWN
         self._next_seq = -1
 
+    @property
+    def lost(self) -> int:
+        """How much went wrong, in all."""
+        return self.bad + self.oversize + self.gaps
+
     def feed(self, data: bytes) -> list[Frame | Text]:
         """Take the next bytes, cut anywhere; return the items that they complete, in order."""
         pieces = (self._rest + data).split(b"\0")
