@@ -16,12 +16,13 @@ def shift_for(deltas: object, first: int, count: int) -> int:
     """How far to shift the `count` values of deltas[first..] right so that each fits 12 bits and a sign."""
     d = ptr32(deltas)
     top = 0
-    for i in range(first, first + count):
-        size = d[i]
-        if size < 0:
-            size = -size
-        if size > top:
-            top = size
+    last = first + count
+    while first < last:
+        count = d[first]
+        if count < 0:
+            count = -count
+        top |= count  # as many bits as the largest
+        first += 1
     shift = 0
     while top >= 4096:
         top >>= 1
@@ -30,15 +31,23 @@ def shift_for(deltas: object, first: int, count: int) -> int:
 
 
 @kernel
-def nlms_predict(weights: object, at: int, deltas: object, first: int, count: int) -> int:
-    """Predicted next delta from `count` of deltas[first..], newest first, under weights[at..]; within +-DELTA_MAX."""
+def nlms_predict(
+    i: int, total: int, at: int, first: int, count: int, shift: int, weights: object, deltas: object
+) -> int:
+    """Predicted next delta from `count` of deltas[first..], newest first, under weights[at..]; within +-DELTA_MAX.
+
+    `shift` is what shift_for says of these deltas; `i` and `total` are work, whatever they are.
+    """
     w = ptr32(weights)
     d = ptr32(deltas)
-    shift = int(shift_for(deltas, first, count))
-    total = 0
-    for i in range(count):
-        total += (w[at + i] * (d[first + i] >> shift)) >> 4  # 2^17 * 2^12 >> 4, 16 times: 2^29
-    total = (total + 2048) >> 12
+    total = 2048
+    i = first
+    last = first + count
+    while i < last:
+        total += (w[at] * (d[i] >> shift)) >> 4  # 2^17 * 2^12 >> 4, 16 times: 2^29
+        at += 1
+        i += 1
+    total >>= 12
     limit = DELTA_MAX >> shift
     if total > limit:
         total = limit
@@ -48,37 +57,53 @@ def nlms_predict(weights: object, at: int, deltas: object, first: int, count: in
 
 
 @kernel
-def nlms_update(weights: object, deltas: object, first: int, count: int, error: int, rate: int) -> int:
+def nlms_update(
+    i: int,
+    part: int,
+    gain: int,
+    first: int,
+    count: int,
+    shift: int,
+    error: int,
+    rate: int,
+    weights: object,
+    deltas: object,
+) -> int:
     """Normalised LMS: weights += rate * error * delta / |deltas|^2; rate Q10 (0 to 512), error within +-DELTA_MAX.
 
-    Both begin at index `first`.  An error beyond the largest delta counts as that much, so that a single outlier among
-    quiet values cannot throw the weights away.  Returns 0.
+    Both begin at index `first`; `shift` is what shift_for says of the deltas.  An error beyond the largest delta counts
+    as that much, so that a single outlier among quiet values cannot throw the weights away.  `i`, `part` and `gain` are
+    work, whatever they are.  Returns 0.
     """
     w = ptr32(weights)
     d = ptr32(deltas)
-    shift = int(shift_for(deltas, first, count))
+    last = first + count
     norm = 1
-    most = 0
-    for i in range(first, first + count):
+    gain = 0
+    i = first
+    while i < last:
         part = d[i] >> shift
         norm += part * part
         if part < 0:
             part = -part
-        if part > most:
-            most = part
+        if part > gain:
+            gain = part
+        i += 1
     error >>= shift
-    if error > most:
-        error = most
-    elif error < -most:
-        error = -most
+    if error > gain:
+        error = gain
+    elif error < -gain:
+        error = -gain
     gain = (error << 14) // norm
-    for i in range(first, first + count):
-        moved = w[i] + ((((gain * (d[i] >> shift)) >> 7) * rate + 1) >> 1)
-        if moved > WEIGHT_MAX:
-            moved = WEIGHT_MAX
-        elif moved < -WEIGHT_MAX:
-            moved = -WEIGHT_MAX
-        w[i] = moved
+    i = first
+    while i < last:
+        part = w[i] + ((((gain * (d[i] >> shift)) >> 7) * rate + 1) >> 1)
+        if part > WEIGHT_MAX:
+            part = WEIGHT_MAX
+        elif part < -WEIGHT_MAX:
+            part = -WEIGHT_MAX
+        w[i] = part
+        i += 1
     return 0
 
 

@@ -118,11 +118,13 @@ def features(i: int, j: int, value: int, count: int, lags: int, history: object,
     d = ptr32(drifts)
     f = ptr32(x)
     at = 0
+    last = 0
     i = 0
     while i < count:
-        j = 0
-        while j < lags:
-            f[at] = h[i * lags + j]
+        j = i * lags
+        last += lags
+        while j < last:
+            f[at] = h[j]
             at += 1
             j += 1
         j = 0

@@ -54,7 +54,7 @@ def test_every_intermediate_is_a_small_integer_of_the_chip(module: str, kernel: 
 def test_the_check_of_intermediates_sees_what_it_must() -> None:
     checked = kernel_runs.checked("kernels")
     with pytest.raises(OverflowError):  # rate is far above its bound
-        checked.nlms_update(array("i", [0]), array("i", [1]), 0, 1, 8191, 1 << 25)
+        checked.nlms_update(0, 0, 0, 0, 1, 0, 8191, 1 << 25, array("i", [0]), array("i", [1]))
     with pytest.raises(OverflowError):
         checked.shift_for(array("i", [-1 << 31]), 0, 1)
 
@@ -105,8 +105,8 @@ def test_the_emulator_tells_what_would_break_the_chip() -> None:
 
 def test_numba_takes_what_the_firmware_uses() -> None:
     weights, deltas = array("i", [65536, -300]), array("i", [70, 1 << 20])
-    plain = kernel_runs.checked("kernels").nlms_predict(weights, 0, deltas, 0, 2)
-    assert native.load("kernels").nlms_predict(weights, 0, deltas, 0, 2) == plain
+    plain = kernel_runs.checked("kernels").nlms_predict(0, 0, 0, 0, 2, 9, weights, deltas)
+    assert native.load("kernels").nlms_predict(0, 0, 0, 0, 2, 9, weights, deltas) == plain
     assert native.load("kernels").ORDER_MAX == 16
     with pytest.raises(ModuleNotFoundError):
         native.load("no_such_module")

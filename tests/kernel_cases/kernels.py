@@ -5,6 +5,7 @@ Buffers are made anew for each case, because kernels write to them.
 
 from array import array
 
+from qres import kernels
 from qres.kernels import DELTA_MAX, ORDER_MAX, WEIGHT_MAX
 from support import below, xorshift
 
@@ -38,11 +39,14 @@ def shift_for():
 def nlms_predict():
     for w in HARD_WEIGHTS:
         for d in HARD_DELTAS:
-            yield array("i", [w] * ORDER_MAX), 0, array("i", [d] * ORDER_MAX), 0, ORDER_MAX
+            deltas = array("i", [d] * ORDER_MAX)
+            shift = kernels.shift_for(deltas, 0, ORDER_MAX)
+            yield 0, 0, 0, 0, ORDER_MAX, shift, array("i", [w] * ORDER_MAX), deltas
     source = xorshift(2)
     for count in range(ORDER_MAX + 1):
         for at in (0, 5):
-            yield _weights(source, at + count + 1), at, _deltas(source, at + ORDER_MAX), at, count
+            weights, deltas = _weights(source, at + count + 1), _deltas(source, at + ORDER_MAX)
+            yield 7, 7, at, at, count, kernels.shift_for(deltas, at, count), weights, deltas
 
 
 def nlms_update():
@@ -50,14 +54,18 @@ def nlms_update():
         for d in HARD_DELTAS:
             for error in (DELTA_MAX, -DELTA_MAX, 1):
                 for count in (1, ORDER_MAX):
-                    yield array("i", [w] * count), array("i", [d] * count), 0, count, error, 512
+                    deltas = array("i", [d] * count)
+                    shift = kernels.shift_for(deltas, 0, count)
+                    yield 0, 0, 0, 0, count, shift, error, 512, array("i", [w] * count), deltas
     source = xorshift(3)
     for count in range(ORDER_MAX + 1):
         for rate in (1, 41, 205):
             error = (next(source) >> below(source, 29)) - 1
             error = max(min(error, DELTA_MAX), -DELTA_MAX)
             error = -error if next(source) & 1 else error
-            yield _weights(source, rate + count), _deltas(source, rate + count), rate, count, error, rate
+            weights, deltas = _weights(source, rate + count), _deltas(source, rate + count)
+            shift = kernels.shift_for(deltas, rate, count)
+            yield 7, 7, 7, rate, count, shift, error, rate, weights, deltas
 
 
 def push():

@@ -3,7 +3,7 @@
 from array import array
 
 from kernel_cases.recording import recorded
-from qres import kernels
+from qres import elementary, kernels
 
 
 def test_arguments_are_recorded_before_the_call_and_the_kernel_is_put_back():
@@ -21,6 +21,6 @@ def test_arguments_are_recorded_before_the_call_and_the_kernel_is_put_back():
 
 
 def test_calls_between_kernels_are_recorded():
-    deltas = array("i", [5, 70000])
-    found = list(recorded(kernels, "shift_for", lambda: kernels.nlms_predict(array("i", [9, 9]), 0, deltas, 0, 2)))
-    assert [case[1:] for case in found] == [(0, 2)]
+    values = array("i", [5, 70000])
+    found = list(recorded(elementary, "activate", lambda: elementary.shares(0, 0, 0, 2, values, elementary.EXPS)))
+    assert [case[4] for case in found] == [2]

@@ -6,7 +6,7 @@ value[t] = value[t-1] + sum(w[i] * delta[t-1-i]) (Widrow and Hoff 1960).  All we
 from array import array
 
 from qres.fixed import sat32
-from qres.kernels import DELTA_MAX, ORDER_MAX, WEIGHT_MAX, nlms_predict, nlms_update, push
+from qres.kernels import DELTA_MAX, ORDER_MAX, WEIGHT_MAX, nlms_predict, nlms_update, push, shift_for
 
 if False:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ class Linear:
     """NLMS over each channel's own last `order` changes; at most 64 bytes of weights a channel."""
 
     WIRE_ID = 1
-    STATE = "a:last a:count a:w a:d"
+    STATE = "a:last a:count a:w a:d a:shifts"
 
     def __init__(self, channels: int, order: int, rate: int) -> None:
         """`order` lags (1 to 16), learning `rate` in Q10 (0 to 512); ValueError outside."""
@@ -29,6 +29,7 @@ class Linear:
         self.count = array("i", [0] * channels)  # values seen, at most order + 1
         self.w = array("i", [0] * (channels * order))  # Q16.16, channel after channel, newest lag first
         self.d = array("i", [0] * (channels * order))  # last changes, likewise
+        self.shifts = array("i", [0] * channels)  # of each channel's changes, as shift_for says
         self.ahead: list[int] = []  # what predict() found; empty when something changed since
 
     def expect(self, channel: int, weights: "array[int]", at: int) -> int:
@@ -36,7 +37,8 @@ class Linear:
         count = self.count[channel]
         if count < 2:
             return self.last[channel]
-        return sat32(self.last[channel] + nlms_predict(weights, at, self.d, channel * self.order, count - 1))
+        first, shift = channel * self.order, self.shifts[channel]
+        return sat32(self.last[channel] + nlms_predict(0, 0, at, first, count - 1, shift, weights, self.d))
 
     def predict(self) -> list[int]:
         """The next value of each channel, int32."""
@@ -54,7 +56,9 @@ class Linear:
             value = row[c]
             if value is not None:
                 if self.count[c]:
-                    push(self.d, c * self.order, self.order, clamp(value - self.last[c]))
+                    first = c * self.order
+                    push(self.d, first, self.order, clamp(value - self.last[c]))
+                    self.shifts[c] = shift_for(self.d, first, self.order)
                 if self.count[c] <= self.order:
                     self.count[c] += 1
                 self.last[c] = value
@@ -67,7 +71,8 @@ class Linear:
             value = row[c]
             if value is not None and self.count[c] >= 2:
                 error = clamp(value - ahead[c])
-                nlms_update(self.w, self.d, c * self.order, self.count[c] - 1, error, self.rate)
+                first, shift = c * self.order, self.shifts[c]
+                nlms_update(0, 0, 0, first, self.count[c] - 1, shift, error, self.rate, self.w, self.d)
 
     def weights(self) -> list[int]:
         """The weights, Q16.16: channel after channel, newest lag first."""

@@ -14,13 +14,13 @@ from qres.standard import Rows, zeros
 if False:
     from collections.abc import Sequence
 
-_LAGS = 4
+_LAGS = 3
 _RATE = 33  # of the own branch, Q12: 0.008
 _CROSS_RATE = 328  # of the cross-modal layer, Q16: 0.005
 
 
 class Taaf(Rows):
-    """Own past and spiking neighbours, fused; 6 + `channels` weights a channel."""
+    """Own past and spiking neighbours, fused; 5 + `channels` weights a channel."""
 
     WIRE_ID = 3
     STATE = "o:linear o:standard a:own a:cross a:z a:variances"

@@ -19,6 +19,7 @@ FILE = "codec.json"
 # As the table of qres_host.cli.
 COMMANDS: dict[str, tuple[str, str]] = {
     "codec": ("qres_host.bench.cli:codec_command", "Size, speed and memory of the codec: files, packets, bounds."),
+    "predict": ("qres_host.bench.predict:command", "One step ahead: the predictors beside floats and libraries."),
     "numerics": ("qres_host.bench.numerics:command", "Error and cost of the whole-number functions and statistics."),
 }
 EXAMPLE = """\b
