@@ -73,7 +73,8 @@ _CHOICES = {
 }
 _STEP_MAX = 0xFFFFFF
 _MIXING_BYTES = 600  # of RTC memory for what the coder cm has learned inside a packet, and a richer predictor
-_PREDICTOR_BYTES = 350  # of RTC memory for a predictor that knows more than the linear layer
+_PREDICTOR_BYTES = 350  # of RTC memory for a predictor that knows more than the linear layer ...
+_PREDICTOR_HEAP = 2400  # ... and of a snapshot in RAM, when sleeps are light
 # What it is beyond that layer, in bytes: a constant, for each channel, for each pair of them (measured, rounded up).
 _PREDICTOR_STATE = {"rls": (0, 58, 0), "taaf": (0, 37, 3), "lstm": (60, 38, 0), "mix": (0, 190, 97)}
 _MODEL_BYTES = 210  # of a packed model, beside the head of an update
@@ -120,10 +121,11 @@ def load(given: "dict[str, Any]") -> "dict[str, Any]":
     if len(cfg["channels"]) * (2 * cfg["order"] + 3) > _MODEL_BYTES:
         raise ConfigError("'order' is too high for so many channels: a model must fit one frame")
     known = _known(cfg)
-    if known > _PREDICTOR_BYTES:
+    deep = cfg["role"] != "sentinel" and cfg["period_ms"] >= cfg["light_ms"]
+    if known > (_PREDICTOR_BYTES if deep else _PREDICTOR_HEAP):
+        said = "; 'light_ms' above 'period_ms' lets the board keep it in RAM" if known <= _PREDICTOR_HEAP else ""
         raise ConfigError(
-            "'predictor' must be linear: %s has too much to remember for so many channels in deep sleep; "
-            "'light_ms' above 'period_ms' lets the board keep it in RAM" % cfg["predictor"]
+            "'predictor' must be another: %s has too much to remember for so many channels" % cfg["predictor"] + said
         )
     if cfg["coder"] == "cm" and len(cfg["channels"]) * (4 * cfg["order"] + 62) + known > _MIXING_BYTES:
         if "coder" in given:
@@ -136,9 +138,7 @@ def load(given: "dict[str, Any]") -> "dict[str, Any]":
 
 
 def _known(cfg: "dict[str, Any]") -> int:
-    """Bytes that the predictor adds to what a deep sleep must keep; 0 for boards whose sleeps are light."""
-    if cfg["role"] == "sentinel" or cfg["period_ms"] < cfg["light_ms"]:
-        return 0
+    """Bytes that the predictor adds to a snapshot."""
     fixed, each, pair = _PREDICTOR_STATE.get(cfg["predictor"], (0, 0, 0))
     count = len(cfg["channels"])
     return fixed + each * count + pair * count * count

@@ -15,11 +15,14 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+from qres import config
+from qres.predict import NAMES
 
 from qres_host.collector import Collector
 from qres_host.devices import Uri
@@ -33,6 +36,7 @@ from qres_host.virtual.swarm import Swarm
 from qres_host.web.server import open_browser, start_server
 
 WEATHER_BOARDS = 16
+PREDICTORS = (*["linear"] * 6, "taaf", "lstm")  # of the sensing boards, in turn
 ROWS_PER_SECOND = 6  # of the recording: a day of hourly weather in four seconds
 _TICK_S = 0.2
 
@@ -44,14 +48,21 @@ Examples:
 """
 
 
-def make_boards(boards: int | None, files: Sequence[Path], kind: str) -> list[BoardSpec]:
+def make_boards(boards: int | None, files: Sequence[Path], kind: str, predictor: str | None = None) -> list[BoardSpec]:
     """Return the sentinel and its sensing boards: `files`, a board per column or file, else the weather.
 
-    `boards`: how many at most; None takes all that the files have, 16 for the weather.
+    `boards`: how many at most; None takes all that the files have, 16 for the weather. `predictor`: of all boards; None
+    makes one of eight a taaf and another an lstm. QresError when a board cannot have it.
     """
     most = (boards or (MAX_BOARDS if files else WEATHER_BOARDS)) - 1
     recordings = playback.load(files)[:most] if files else playback.make_weather(most)
-    return make_specs(recordings, kind=kind)
+    specs = make_specs(recordings, kind=kind, predictors=[predictor] if predictor else PREDICTORS)
+    for spec in specs:
+        try:
+            config.load(dict(spec.config or {}))
+        except config.ConfigError as error:
+            raise QresError(f"{spec.name}: {error}", "choose another --predictor", USAGE) from error
+    return specs
 
 
 def register(view: View, specs: Sequence[BoardSpec]) -> None:
@@ -71,8 +82,10 @@ def summarize(view: View, status: dict[str, Any], specs: Sequence[BoardSpec]) ->
     asleep = sum(row["asleep_ms"] + row["light_ms"] for row in rows)
     lived = asleep + sum(row["awake_ms"] + row["radio_ms"] for row in rows)
     rounds = [entry["agree_permille"] for entry in models["history"]]
+    predictors = Counter(str((spec.config or {})["predictor"]) for spec in specs if spec.playback is not None)
     return {
         "boards": len(specs),
+        "predictors": dict(sorted(predictors.items())),
         "real_s": round(status["real_s"], 1),
         "simulated_days": round(status["virtual_s"] / 86_400, 2),
         "samples": totals["samples"],
@@ -123,6 +136,7 @@ def as_text(summary: dict[str, Any]) -> str:
     started = f"with samples {first:,} from checkpoints, {second:,} from the model, {third:,} from nothing"
     rows = (
         ("time", f"{span}, {s['boards']} boards, {s['reboots']:,} boots"),
+        ("predict", ", ".join(f"{count} {name}" for name, count in s["predictors"].items())),
         ("samples", f"{s['samples']:,} received, {s['samples_verified']:,} checked: {verdict}"),
         ("packets", started),
         ("streams", f"{s['streams_exact']} of {s['streams']} verified exact"),
@@ -179,6 +193,7 @@ def _watch(view: View, collector: Collector, duration_s: float, talk: bool) -> N
     type=click.Path(path_type=Path),
     help="CSV or NPZ to play: a board per column, or per file.",
 )
+@click.option("--predictor", type=click.Choice(NAMES), help="Of all boards. Default: linear, and a few taaf and lstm.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Dashboard port; by default 8420 or the next free one.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Keep capture and database in this folder.")
 @click.option(
@@ -197,6 +212,7 @@ def demo(
     loss: float,
     seed: int,
     files: tuple[Path, ...],
+    predictor: str | None,
     port: int | None,
     keep: Path | None,
     kind: str,
@@ -207,7 +223,7 @@ def demo(
 
     Exit code 4 when a reconstructed value differs from what its sensor read.
     """
-    specs = make_boards(boards, files, kind)
+    specs = make_boards(boards, files, kind, predictor)
     period_ms = next(spec.playback.period_ms for spec in specs if spec.playback is not None)
     pace = ROWS_PER_SECOND * period_ms / 1000 if speed is None else speed
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -237,13 +237,22 @@ def test_a_configuration_whose_state_deep_sleep_cannot_keep_is_refused():
     assert configured(6, predictor="taaf", **deep)["coder"] == "rice"
     assert configured(6, predictor="lstm", **deep)["predictor"] == "lstm"
     assert configured(1, predictor="mix", **deep)["predictor"] == "mix"
-    assert configured(9, predictor="mix", period_ms=60000, light_ms=60001)["predictor"] == "mix"
-    assert configured(9, predictor="mix", role="sentinel", **deep)["predictor"] == "mix"
-    for name, channels in (("mix", 2), ("taaf", 9), ("lstm", 9), ("rls", 9)):
+    light = {"period_ms": 60000, "light_ms": 60001}
+    assert configured(4, predictor="mix", **light)["predictor"] == "mix"
+    assert configured(4, predictor="mix", role="sentinel", **deep)["predictor"] == "mix"
+    assert configured(15, predictor="taaf", order=4, **light)["coder"] == "rice"
+    for name, channels, sleep in (
+        ("mix", 2, deep),
+        ("taaf", 9, deep),
+        ("lstm", 9, deep),
+        ("rls", 9, deep),
+        ("mix", 5, deep),
+        ("mix", 5, light),
+    ):
         try:
-            configured(channels, predictor=name, **deep)
+            configured(channels, predictor=name, **sleep)
         except ConfigError as error:
-            assert "'predictor'" in str(error) and "light_ms" in str(error)
+            assert "'predictor'" in str(error) and ("light_ms" in str(error)) == (name != "mix" or channels < 5)
         else:
             raise AssertionError(name)
 

@@ -60,11 +60,17 @@ def schedule(period_ms: int) -> dict[str, Any]:
 
 
 def make_specs(
-    recordings: Sequence[playback.Playback], *, kind: str = "vm", blank: bool = False, **changes: Any
+    recordings: Sequence[playback.Playback],
+    *,
+    kind: str = "vm",
+    blank: bool = False,
+    predictors: Sequence[str] = (),
+    **changes: Any,
 ) -> list[BoardSpec]:
     """Return a sentinel and a sensing board per recording, which must agree in period and channels.
 
-    `blank`: boards with an empty flash. `changes` are entries of every board's configuration.
+    `blank`: boards with an empty flash. `predictors` are those of the sensing boards, in turn. `changes` are entries of
+    every board's configuration.
     """
     first = recordings[0]
     if any((r.period_ms, len(r.channels)) != (first.period_ms, len(first.channels)) for r in recordings):
@@ -74,11 +80,12 @@ def make_specs(
     specs = []
     for index, recording in enumerate([sentinel, *recordings]):
         role = "scheduled" if index else "sentinel"
+        own = {"predictor": predictors[(index - 1) % len(predictors)]} if index and predictors else {}
         specs.append(
             BoardSpec(
                 recording.name,
                 bytes((2, 0, 0x51, 0x52, index >> 8, index & 255)),
-                None if blank else board_config(recording, role, first.channels, **changes),
+                None if blank else board_config(recording, role, first.channels, **{**own, **changes}),
                 kind,
                 recording if index else None,
                 places[index],
