@@ -55,29 +55,28 @@ def pack(values: dict[str, "int | bytes"]) -> bytes:
 def unpack(payload: bytes) -> dict[str, "int | bytes"]:
     """The values of a TELEMETRY payload by name; PacketError when it is none."""
     values: dict[str, int | bytes] = {}
-    at = 0
-    end = len(payload)
-    for name, kind in FIELDS:
-        if kind == "uint" and at < end and payload[at] < 128:  # most are one byte
-            values[name] = payload[at]
-            at += 1
-        elif kind != "uint":
-            n = int(kind[5:])
-            values[name] = bytes(payload[at : at + n])
-            at += n
-        else:
-            value = shift = 0
-            while True:
-                if at >= end or shift > 56:
-                    raise PacketError("not telemetry")
-                b = payload[at]
-                value |= (b & 127) << shift
-                at += 1
-                shift += 7
-                if b < 128:
-                    break
+    rest = iter(payload)
+    try:
+        for name, kind in FIELDS:
+            if kind != "uint":
+                values[name] = bytes([next(rest) for _ in range(int(kind[5:]))])
+                continue
+            value = next(rest)
+            if value > 127:  # most are one byte
+                value &= 127
+                shift = 7
+                while True:
+                    if shift > 56:
+                        raise PacketError("not telemetry")
+                    b = next(rest)
+                    value |= (b & 127) << shift
+                    shift += 7
+                    if b < 128:
+                        break
             values[name] = value
-    if at != end:
+    except StopIteration:
+        raise PacketError("not telemetry")
+    for _ in rest:
         raise PacketError("not telemetry")
     return values
 

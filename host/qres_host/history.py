@@ -113,10 +113,10 @@ class History:
 
     def telemetry(self, told: Telemetry) -> None:
         """Fold what the board says of itself."""
-        self.told, self.told_at_ms = told.values, told.swarm_ms
+        before, self.told, self.told_at_ms = self.told, told.values, told.swarm_ms
         self.regime = self.number("regime")
         mac, role = told.values.get("mac"), self.number("role")
-        if isinstance(mac, bytes):
+        if isinstance(mac, bytes) and mac != before.get("mac"):
             self.mac = mac.hex(":")
         if role is not None and role < len(ROLES):
             self.role = ROLES[role]

@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import queue
 import sqlite3
 import threading
 import time
-from collections import Counter, OrderedDict
+from binascii import crc_hqx
+from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
 from operator import attrgetter
 from pathlib import Path
@@ -41,14 +41,19 @@ from qres_host.streams import (
     Update,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3 << 16 | crc_hqx(repr(telemetry.FIELDS).encode(), 0)  # other fields are other columns
 QUEUE_BATCHES = 4096
 OPEN_CHUNKS = 1024  # chunks kept in memory between commits, written or not
-COMMIT_RECORDS = 5000
-COMMIT_S = 0.5  # the longest time between a record's coming and its being in the database
+COMMIT_RECORDS = 20_000
+COMMIT_S = 0.5  # between two transactions: each costs as much as hundreds of records, and so does waking the writer
+_ROOM_S = 0.002  # between two looks for room in the queue
+WAL_PAGES = 4096  # of 8 KB, written into the database at once: pages that change often go there only then
 LEVELS = (1, 16, 256)  # chunks per rollup bucket
 
-SCHEMA = """
+_TYPES = {"uint": "INTEGER"}  # of telemetry fields; all others are bytes
+_FIELDS = ", ".join(f"{name} {_TYPES.get(kind, 'BLOB')}" for name, kind in telemetry.FIELDS)
+
+SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE boards (
   node INTEGER PRIMARY KEY, mac TEXT, name TEXT, role TEXT, channels TEXT, period_ms INTEGER);
@@ -59,7 +64,7 @@ CREATE TABLE models (
   epoch INTEGER, hash TEXT, inputs INTEGER, channels INTEGER, lags INTEGER, packed BLOB,
   PRIMARY KEY (epoch, hash)) WITHOUT ROWID;
 CREATE TABLE telemetry (
-  node INTEGER, session INTEGER, counter INTEGER, swarm_ms INTEGER, "values" TEXT,
+  node INTEGER, session INTEGER, counter INTEGER, swarm_ms INTEGER, {_FIELDS},
   PRIMARY KEY (node, session, counter)) WITHOUT ROWID;
 CREATE TABLE updates (
   node INTEGER, epoch INTEGER, base TEXT, residual_q16 INTEGER, accuracy_q16 INTEGER, swarm_ms INTEGER,
@@ -91,7 +96,7 @@ _BOARD = """INSERT INTO boards VALUES (?,?,?,?,?,?) ON CONFLICT DO UPDATE SET
 
 _INSERT: dict[type, str] = {
     Packet: "INSERT OR IGNORE INTO packets VALUES (?,?,?,?,?,?,?,?,?)",
-    Telemetry: "INSERT OR IGNORE INTO telemetry VALUES (?,?,?,?,?)",
+    Telemetry: f"INSERT OR IGNORE INTO telemetry VALUES (?,?,?,?{',?' * len(telemetry.FIELDS)})",
     Model: "INSERT OR IGNORE INTO models VALUES (?,?,?,?,?,?)",
     Update: "INSERT OR IGNORE INTO updates VALUES (?,?,?,?,?,?)",
     Alert: "INSERT OR IGNORE INTO alerts VALUES (?,?,?,?,?)",
@@ -116,7 +121,10 @@ class Store:
         self.path = Path(path)
         self.dropped = self.written = 0
         self.error = ""
-        self._queue: queue.Queue[Sequence[Found] | None] = queue.Queue(queue_batches)
+        self._batches: deque[Sequence[Found]] = deque()
+        self._most = queue_batches
+        self._wake = threading.Event()
+        self._closing = False
         open_database(self.path, started_ms).close()
         self._thread = threading.Thread(target=self._run, name="qres-store", daemon=True)
         self._thread.start()
@@ -125,10 +133,14 @@ class Store:
         """Queue records for writing. `wait` blocks for room instead of dropping (for replays)."""
         if not records:
             return
-        try:
-            self._queue.put(records, block=wait and self._thread.is_alive())
-        except queue.Full:
-            self.dropped += len(records)
+        if len(self._batches) >= self._most // 2:
+            self._wake.set()
+        while len(self._batches) >= self._most or self.error:
+            if not wait or not self._thread.is_alive():
+                self.dropped += len(records)
+                return
+            time.sleep(_ROOM_S)
+        self._batches.append(records)
 
     def points(self) -> list[tuple[int, bytes]]:
         """Return the last checkpoints of all nodes, (node, packed), oldest first."""
@@ -137,12 +149,8 @@ class Store:
 
     def close(self) -> None:
         """Write what is queued, then close the database. Raises QresError when writing had failed."""
-        while self._thread.is_alive():
-            try:
-                self._queue.put(None, timeout=0.2)
-                break
-            except queue.Full:
-                continue
+        self._closing = True
+        self._wake.set()
         self._thread.join()
         if self.error:
             raise QresError(
@@ -155,42 +163,27 @@ class Store:
         writer = _Writer(database)
         try:
             _configure(database)
-            running = True
-            while running:
-                done, until_s = 0, 0.0
-                with contextlib.suppress(queue.Empty):
-                    while done < COMMIT_RECORDS:
-                        # A commit costs as much as hundreds of records: many share one.
-                        batch = self._queue.get(timeout=max(until_s - time.monotonic(), 0) if done else None)
-                        if batch is None:
-                            running = False
-                            break
-                        until_s = until_s or time.monotonic() + COMMIT_S
-                        writer.add(batch)
-                        done += len(batch)
-                writer.flush()
-                self.written += done
+            while not self._closing or self._batches:
+                self._wake.wait(0 if self._closing else COMMIT_S)
+                self._wake.clear()
+                while self._batches:
+                    self._commit(writer)
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except Exception as error:  # whatever ends this thread must be heard: `close` raises it
             self.error = str(error) or type(error).__name__
-            self._drain()
+            self.dropped += sum(len(batch) for batch in self._batches)
         finally:
             database.close()
 
-    def _drain(self) -> None:
-        """After a failure: count what can no longer be written, until `close` says stop."""
-        while (batch := self._queue.get()) is not None:
-            self.dropped += len(batch)
-
-
-def _telemetry_text() -> tuple[tuple[str, ...], str]:
-    """Return the names of telemetry in order, and the format that makes of their values what json.dumps would."""
-    fields = sorted(telemetry.FIELDS)
-    text = ", ".join(f'"{name}": %d' if kind == "uint" else f'"{name}": "%s"' for name, kind in fields)
-    return tuple(name for name, _ in fields), "{" + text + "}"
-
-
-_TOLD, _TOLD_TEXT = _telemetry_text()
+    def _commit(self, writer: _Writer) -> None:
+        """Write what waits, or the first part of it, in one transaction."""
+        done = 0
+        while self._batches and done < COMMIT_RECORDS:
+            batch = self._batches.popleft()
+            writer.add(batch)
+            done += len(batch)
+        writer.flush()
+        self.written += done
 
 
 class _Writer:
@@ -309,9 +302,8 @@ class _Writer:
             self._database.execute("DELETE FROM checkpoints WHERE node=? AND name=?", (node, name))
 
     def _telemetry(self, said: Telemetry) -> None:
-        values = said.values
-        plain = [v.hex() if isinstance(v, bytes) else v for v in [values[name] for name in _TOLD]]
-        row = (said.node, said.session, said.counter, said.swarm_ms, _TOLD_TEXT % tuple(plain))
+        values = said.values  # in the order of the fields
+        row = (said.node, said.session, said.counter, said.swarm_ms, *values.values())
         self._rows[_INSERT[Telemetry]].append(row)
         mac = values["mac"]
         if isinstance(mac, bytes) and self._macs.get(said.node) != mac:
@@ -363,6 +355,7 @@ def open_database(path: str | os.PathLike[str], started_ms: int = 0) -> sqlite3.
 def _configure(database: sqlite3.Connection) -> None:
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = NORMAL")
+    database.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
     database.execute("PRAGMA busy_timeout = 5000")
 
 
