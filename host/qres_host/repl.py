@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 
 import serial
+from mpremote import transport_serial
 from mpremote.transport import TransportError, TransportExecError
 from mpremote.transport_serial import SerialTransport
 
 from qres_host.errors import FAILURE, NO_DEVICE, TIMEOUT, QresError
 
+transport_serial.print = lambda *words: None  # it prints what it reads when a prompt does not come
+
 CHUNK_BYTES = 1024
 RETRY_S = 0.3
+READ_S = 1.0  # a read that finds nothing ends, so that time-outs of the transport count
 _HASHES = """
 import hashlib
 def _hash(path):
@@ -57,9 +60,8 @@ class Repl:
         while True:
             transport = None
             try:
-                with contextlib.redirect_stdout(io.StringIO()):
-                    transport = SerialTransport(self.port, wait=0)
-                    transport.enter_raw_repl(soft_reset=False, timeout_overall=3)
+                transport = SerialTransport(self.port, wait=0, timeout=READ_S)
+                transport.enter_raw_repl(soft_reset=False, timeout_overall=3)
                 return transport
             except (TransportError, serial.SerialException, OSError) as error:
                 if transport is not None:

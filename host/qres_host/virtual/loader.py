@@ -60,7 +60,7 @@ class Loader:
 
     def receive(self, data: bytes) -> None:
         """Take what the host sends to a board in its loader."""
-        if self._idle() and data[:1] in _TYPED and not self._talked:
+        if self._idle() and data[:1] in _TYPED and self._rom.between_frames:
             self.leave()
             self._board.typed(data)
             return

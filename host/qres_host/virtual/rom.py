@@ -80,6 +80,11 @@ class Rom:
         self._frame += rest[: MAX_FRAME_BYTES - len(self._frame)]
         return answers
 
+    @property
+    def between_frames(self) -> bool:
+        """Whether no frame has begun."""
+        return not self._frame
+
     def _packet(self, packet: bytes) -> list[Answer]:
         if self._reading is not None and len(packet) == 4:
             return self._acknowledged(struct.unpack("<I", packet)[0])

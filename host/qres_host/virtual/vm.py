@@ -30,6 +30,7 @@ from qres_host.virtual.terminal import inner_terminal, program_mode
 HEAP_KB = 300
 SHIM_KB = 48
 INPUT_HOLD_S = 1.0
+DRAIN_READS = 16  # of at most 64 KB: more than a machine at rest can have left in its pipe
 PROMPT, RAW_PROMPT = b">>> ", b"raw REPL; CTRL-B to exit\r\n>"
 BOOT_COMMAND = "import sys;sys.path.insert(0,{folder!r});import qb_boot as b;b.run(globals());del b"
 SHIMS = Path(__file__).parent / "shims"
@@ -292,7 +293,7 @@ class VmBoard(Board):
         return said
 
     def _drain(self) -> None:
-        while True:
+        for _ in range(DRAIN_READS):  # one that floods must not keep the others waiting
             try:
                 data = os.read(self._output, 65536)
             except BlockingIOError:
