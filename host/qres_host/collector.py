@@ -387,6 +387,8 @@ class Collector:
                 self._answer(record.device, self.decoder.feed(record))
                 synced_s = self._sync(synced_s)
             synced_s = self._sync(synced_s)
+            if not self._finished:
+                time.sleep(_GATHER_S)
 
     def _sync(self, synced_s: float) -> float:
         """Make the capture safe once a second: here and not where ports are read, because a disk may take longer than
