@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from qres.detect import FAULT_BITS, MISSING, SATURATED, STUCK
 from qres.energy import SILENCE_NAMES
 from qres.events import ROLES
 from qres.packet import DATA
@@ -13,6 +14,7 @@ from qres.regime import NAMES as REGIME_NAMES
 
 from qres_host.streams import Packet, Samples, Telemetry
 
+FAULT_NAMES = {STUCK: "stuck", SATURATED: "saturated", MISSING: "missing"}
 KERNEL_NAMES = ("bytecode", "machine code", "bytecode: self-test failed")
 """What the number qres.KERNELS of a board means."""
 RING = 4096  # samples kept per board: at one an hour five months, at one a second an hour
@@ -129,6 +131,14 @@ class History:
         value = self.told.get(name)
         return value if isinstance(value, int) else None
 
+    def faults(self) -> list[str]:
+        """Return what was wrong with the sensors at the last telemetry: "name stuck", ..., channel after channel."""
+        bits, found = self.number("faults") or 0, []
+        for i, channel in enumerate(self.channels):
+            here = bits >> FAULT_BITS * i
+            found += [f"{channel['name']} {word}" for flag, word in FAULT_NAMES.items() if here & flag]
+        return found
+
     @property
     def battery_permille(self) -> int | None:
         """Charge left, None when unknown or on USB power."""
@@ -192,6 +202,7 @@ class History:
             "state": self.state(now_ms, heard_ms),
             "samples": self.count,
             "spikes": self.spikes,
+            "faults": self.faults(),
             "packets": self.packets,
             "lost": self.lost,
             "bytes_air": self.bytes_air,

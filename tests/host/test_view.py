@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from qres.detect import FAULT_BITS, MISSING, SATURATED, STUCK
 from qres_host.capture import Record
 from qres_host.collector import Decoder
-from qres_host.history import RING
+from qres_host.history import RING, History
 from qres_host.view import View
 from traffic import CHANNELS, GATEWAY_MAC, KEY, PERIOD_MS, T0_MS, Swarm, mac_of, truth
 
@@ -41,6 +42,7 @@ BOARD = {
     "state",
     "samples",
     "spikes",
+    "faults",
     "packets",
     "lost",
     "bytes_air",
@@ -114,6 +116,14 @@ def test_losses_are_shown_where_they_are() -> None:
     assert series["gaps"] == [[(start + 10) * PERIOD_MS, (start + 20) * PERIOD_MS]]
     assert series["input"] == series["value"] == [truth(0, t // PERIOD_MS)[0] for t in series["t"]]
     assert view.totals()["serial_gaps"] == 1
+
+
+def test_faults_of_sensors_are_named() -> None:
+    board = History(1, 3_600_000)
+    board.channels = [{"name": "temp"}, {"name": "wind"}]
+    assert board.faults() == []
+    board.told = {"faults": STUCK | (SATURATED | MISSING) << FAULT_BITS}
+    assert board.faults() == ["temp stuck", "wind saturated", "wind missing"]
 
 
 def test_thinning_keeps_peaks_and_spikes() -> None:

@@ -29,14 +29,19 @@ class Held(NamedTuple):
 def chosen(tables: Sequence[Table], train: NDArray[np.int64], days: Floats | None = None) -> tuple[int, int]:
     """(candidate, threshold) with the most points on the files `train`, smoothed over neighbouring thresholds.
 
-    With `days`: among those with at most FALSE_A_DAY false alarms a day there.
+    With `days` that which finds most windows, less 1/50 for each false alarm, with at most FALSE_A_DAY of them.
     """
+
+    def smooth(values: Floats) -> Floats:
+        return np.convolve(np.pad(values[train].sum(axis=0), 2, mode="edge"), _NEAR, mode="valid")
+
     best, at = -np.inf, (0, len(THRESHOLDS) - 1)
     for i, table in enumerate(tables):
-        points = np.convolve(np.pad(table.points[train].sum(axis=0), 2, mode="edge"), _NEAR, mode="valid")
+        points = smooth(table.points)
         if days is not None:
-            rate = table.false[train].sum(axis=0) / max(float(days[train].sum()), 1e-9)
-            points = np.where(rate <= FALSE_A_DAY, points, -np.inf)
+            false = smooth(table.false)
+            allowed = false <= FALSE_A_DAY * float(days[train].sum())
+            points = np.where(allowed, smooth(table.found) - false / 50, -np.inf)
         k = int(points.argmax())
         if points[k] > best:
             best, at = float(points[k]), (i, k)

@@ -23,7 +23,7 @@ export function spansFor(period_ms) {
 }
 
 // Telemetry that the page shows already, in words.
-const ELSEWHERE = new Set(["mac", "role", "regime", "silence", "model", "battery_permille", "battery_mv"]);
+const ELSEWHERE = new Set(["mac", "role", "regime", "silence", "model", "battery_permille", "battery_mv", "faults"]);
 
 const FACTS = [
   ["Last heard", (b, f) => ago(b.last_seen_ms, f.now_ms)],
@@ -38,6 +38,7 @@ const FACTS = [
   ["Sent", (b) => bytes(b.bytes_air)],
   ["Saved vs. raw int32", (b) => (b.samples ? saved(b.bytes_air, b.bytes_raw) : NONE)],
   ["Saved vs. sending each", (b) => (b.samples && b.bytes_every ? saved(b.bytes_air, b.bytes_every) : NONE)],
+  ["Sensor faults", (b) => (b.faults?.length ? b.faults.join(", ") : NONE)],
   ["Unlike the others in", (b) => (b.unlike?.length ? b.unlike.join(", ") : NONE)],
   ["Application", (b) => (b.build ? `${b.build}, ${b.kernels}` : NONE)],
 ];
