@@ -193,7 +193,7 @@ def sheets(results: dict[str, Any]) -> list[Sheet]:
     ]
     heads = ("ports", "frames/s", "frames", "lost", "of a core", "us a frame")
     kind_heads = ("frame", "values", "bytes", "us", "us, plain", "frames/s on a core")
-    note = "Telemetry of 64 boards, from ptys to capture, view and SQLite. CPU time of the whole collector, median of runs."
+    note = "Telemetry of 64 boards, from ptys to capture, view and SQLite. Time of the whole collector, median of runs."
     kind_note = "From bytes to SQLite, without ports. Plain: without machine code."
     return [
         goal_sheet(goals(results)),
