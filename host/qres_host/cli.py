@@ -24,6 +24,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("qres_host.archive.look:verify", "Check every block of an archive."),
     "cat": ("qres_host.archive.look:cat", "Print rows of an archive by time, number or column."),
     "build": ("qres_host.build:build", "Write what is put on a board into a folder."),
+    "boards": ("qres_host.plugged:boards", "Kinds of boards, and what is plugged in."),
+    "doctor": ("qres_host.doctor:doctor", "Say what is in the way of boards: permissions, programs, cables."),
     "flash": ("qres_host.flash.cli:flash", "Put MicroPython and QRES on boards, many at once."),
     "predict": ("qres_host.predict_command:predict", "Predict a recording as the boards do, and show the error."),
     "detect": ("qres_host.detect_cli:detect", "Judge the rows of a table: score, alarm, regime, picture."),

@@ -17,9 +17,15 @@ from qres_host.flash.job import UPLOADERS, Outcome, Plan
 from qres_host.flash.loader import BAUD
 
 GENERIC = "generic-esp32c6"
+EXAMPLE = """\b
+Examples:
+  qres flash                                   the only board that is plugged in
+  qres flash --all --board xiao-esp32c6        all of them, side by side
+  qres flash --port /dev/ttyACM0 --image MicroPython.bin
+"""
 
 
-@click.command()
+@click.command(epilog=EXAMPLE)
 @click.option("--port", "ports", multiple=True, metavar="PORT", help="A board by port or URI; may be repeated.")
 @click.option("--all", "everything", is_flag=True, help="Every board that is present.")
 @click.option("--board", default="", metavar="NAME", help="Kind of the boards, see `qres boards list`.")
