@@ -76,7 +76,7 @@ _MIXING_BYTES = 600  # of RTC memory for what the coder cm has learned inside a 
 _PREDICTOR_BYTES = 350  # of RTC memory for a predictor that knows more than the linear layer ...
 _PREDICTOR_HEAP = 2400  # ... and of a snapshot in RAM, when sleeps are light
 # What it is beyond that layer, in bytes: a constant, for each channel, for each pair of them (measured, rounded up).
-_PREDICTOR_STATE = {"rls": (0, 58, 0), "taaf": (0, 37, 3), "lstm": (60, 38, 0), "mix": (0, 190, 97)}
+_PREDICTOR_STATE = {"rls": (0, 58, 0), "taaf": (0, 37, 3), "lstm": (74, 40, 0), "mix": (0, 190, 97)}
 _MODEL_BYTES = 210  # of a packed model, beside the head of an update
 _EXTRA = (
     "swarm_key",
@@ -131,6 +131,10 @@ def load(given: "dict[str, Any]") -> "dict[str, Any]":
         if "coder" in given:
             raise ConfigError("'coder' must be rice or huffman: cm has too much to remember for so many channels")
         cfg["coder"] = "rice"
+    if deep and known and len(cfg["channels"]) * (4 * cfg["order"] + 62) + known > _MIXING_BYTES:
+        if given.get("checkpoints"):
+            raise ConfigError("'checkpoints' must be false: the predictor leaves no room for them in deep sleep")
+        cfg["checkpoints"] = False
     cfg["cell"] = _cell(cfg)
     layout = [str(cfg["order"])] + [c["name"] + "\t" + c["unit"] + "\t" + c["scale"] for c in cfg["channels"]]
     cfg["model_key"] = crc32("\n".join(layout).encode()) & 0xFFFF

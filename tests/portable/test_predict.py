@@ -234,7 +234,9 @@ def test_a_configuration_whose_state_deep_sleep_cannot_keep_is_refused():
 
     deep = {"period_ms": 3600000, "light_ms": 1000}
     assert configured(2, predictor="taaf", **deep)["coder"] == "cm"
-    assert configured(6, predictor="taaf", **deep)["coder"] == "rice"
+    assert configured(2, predictor="taaf", **deep)["checkpoints"]
+    crowded = configured(6, predictor="taaf", **deep)
+    assert crowded["coder"] == "rice" and not crowded["checkpoints"]
     assert configured(6, predictor="lstm", **deep)["predictor"] == "lstm"
     assert configured(1, predictor="mix", **deep)["predictor"] == "mix"
     light = {"period_ms": 60000, "light_ms": 60001}
