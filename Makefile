@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test test-mpy check lint types format bench docs lock clean
+.PHONY: help venv demo test test-mpy test-board check lint types format bench docs lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,6 +13,9 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; 
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && { echo $$p; break; }; done)
 PIP := $(PY) -m pip --disable-pip-version-check --no-input
 ARGS ?=
+PORT ?=
+BOARD_IMAGE ?=
+BOARD ?=
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +30,11 @@ test: venv  ## everything that needs no board, on CPython and both MicroPython m
 
 test-mpy: venv  ## the portable tests on the unix and the 32-bit MicroPython machine only
 	$(PY) tests/run_vm.py $(ARGS)
+
+test-board: venv  ## what runs when a board is attached (PORT=/dev/ttyACM0 BOARD_IMAGE=micropython.bin BOARD=xiao-esp32c6)
+	@test -n "$(PORT)" || { echo "name the board's port: make test-board PORT=/dev/ttyACM0"; exit 2; }
+	QRES_BOARD_PORT="$(PORT)" QRES_BOARD_IMAGE="$(BOARD_IMAGE)" QRES_BOARD_KIND="$(BOARD)" \
+		$(PY) -m pytest tests/board -m board $(ARGS)
 
 check: lint types test  ## what a change must pass: lint, types, tests on all machines
 

@@ -1,9 +1,10 @@
 """A board's life as text: one JSON line per step, enough to run the step again on any machine.
 
-{"e": event, "a": actions, "s": CRC-32 of the compact snapshot after the step}, bytes as hex.  Bytes in an
-action beyond 64 are given as "#length:crc32", and so is a list of actions that makes the line too long: an
-action is there to be compared, an event to be repeated.  A restored snapshot comes before the BOOT that
-follows it, in parts: {"r": [part, parts, hex]}.
+{"e": event, "a": actions, "s": CRC-32 of the snapshot after the step, but for its last four bytes}, bytes as hex.
+Bytes in an action beyond 64 are given as "#length:crc32:end", the CRC-32 of all but the last four, and these; and so
+is a list of actions that makes the line too long: an action is there to be compared, an event to be repeated.  (The
+last four bytes of a snapshot are its own CRC-32; a CRC-32 over both would be the same for all snapshots.)  A restored
+snapshot comes before the BOOT that follows it, in parts: {"r": [part, parts, hex]}.
 """
 
 import json
@@ -17,7 +18,7 @@ _BRIEF_BYTES = const(64)
 
 
 def _digest(data: "bytes | bytearray") -> str:
-    return "#%d:%08x" % (len(data), crc32(bytes(data)))
+    return "#%d:%08x:%s" % (len(data), crc32(bytes(data[:-4])), "".join(["%02x" % b for b in data[-4:]]))
 
 
 def _plain(item: tuple, brief: bool) -> list:
@@ -38,7 +39,7 @@ def encode(event: tuple, actions: list, snapshot: bytes) -> bytes:
     a = json.dumps([_plain(action, True) for action in actions])
     if len(e) + len(a) + 40 > LINE_BYTES:
         a = json.dumps(_digest(a.encode()))
-    return ('{"e": %s, "a": %s, "s": %d}' % (e, a, crc32(snapshot))).encode()
+    return ('{"e": %s, "a": %s, "s": %d}' % (e, a, crc32(snapshot[:-4]))).encode()
 
 
 def encode_restore(blob: bytes) -> list[bytes]:

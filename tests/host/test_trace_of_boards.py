@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -36,3 +37,5 @@ def test_a_boards_run_is_repeated_bit_for_bit(kind: str, tmp_path: Path) -> None
         outcome = replay_trace(lines, spec.config, spec.name)
         assert outcome.difference is None
         assert outcome.skipped == 0 and outcome.steps > 20
+        states = {json.loads(line).get("s") for _, line in lines}
+        assert len(states) > 20, "the trace tells one state from another"
