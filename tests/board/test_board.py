@@ -26,8 +26,8 @@ pytestmark = pytest.mark.board
 GROWTH_BYTES = 2_048  # of heap within the trace: windows that fill, no more
 # Not run on a chip unless they are named.
 UNFIT = {
-    "test_checkpoints": "encodes for half an hour",
-    "test_codec": "encodes for hours",
+    "test_checkpoints": "encodes for 9 s on a computer",
+    "test_codec": "encodes for 25 s on a computer",
     "test_faults": "runs swarms of many nodes",
     "test_kernel_vectors": "its vectors take 1 MB; the board's own self-test runs the kernels",
     "test_memory": "measures a 32-bit machine without a port; the heap floor does it here",
