@@ -258,32 +258,17 @@ def correlate(i: int, j: int, at: int, n: int, stride: int, count: int, k: int, 
 
 
 @kernel
-def descend(
-    i: int,
-    j: int,
-    at: int,
-    n: int,
-    stride: int,
-    size: int,
-    count: int,
-    k: int,
-    x: object,
-    errors: object,
-    moments: object,
-    slopes: object,
-    weights: object,
+def pull(
+    i: int, at: int, error: int, n: int, stride: int, count: int, k: int, x: object, errors: object, slopes: object
 ) -> int:
-    """Recursive least squares by coordinate descent: one Gauss-Seidel sweep for each of `count` channels.
+    """Slopes of the squared error over about 2^k samples take in the errors of a row, for `count` channels.
 
-    `slopes` are those of the squared error, moments * (best weights - weights) over about 2^k samples, and follow each
-    move of a weight (Zakharov, White and Liu 2008).  Moments of channel c begin at c * size (0: all have the same).
-    Errors are Q8, within +-2 LIMIT or MISSING.  `i`, `j` and `at` are work.  Returns 0.
+    Slopes are moments * (best weights - weights).  Errors are Q8, within +-2 LIMIT or MISSING.  `i`, `at` and `error`
+    are work.  Returns 0.
     """
     f = ptr32(x)
     e = ptr32(errors)
-    r = ptr32(moments)
     g = ptr32(slopes)
-    w = ptr32(weights)
     half = 1 << (k - 1)
     c = 0
     while c < count:
@@ -306,8 +291,38 @@ def descend(
                     at = -0x7FFFFFF
                 g[base + i] = at
                 i += 1
-            i = 0
+        c += 1
+    return 0
+
+
+@kernel
+def descend(
+    i: int,
+    j: int,
+    at: int,
+    n: int,
+    size: int,
+    count: int,
+    errors: object,
+    moments: object,
+    slopes: object,
+    weights: object,
+) -> int:
+    """Recursive least squares by coordinate descent: one Gauss-Seidel sweep for each of `count` channels.
+
+    The slopes follow each move of a weight (Zakharov, White and Liu 2008).  Moments of channel c begin at c * size (0:
+    all have the same).  A channel whose error is MISSING rests.  `i`, `j` and `at` are work.  Returns 0.
+    """
+    e = ptr32(errors)
+    r = ptr32(moments)
+    g = ptr32(slopes)
+    w = ptr32(weights)
+    c = 0
+    while c < count:
+        if e[c] != MISSING:
+            base = c * n
             row = c * size
+            i = 0
             while i < n:
                 old = w[base + i]
                 part = (r[row + i] + _RIDGE) >> 11

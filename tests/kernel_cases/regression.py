@@ -99,11 +99,23 @@ def correlate():
             yield 0, 0, 0, 2, 2, 1, 13, array("i", [x, LIMIT]), array("i", [moment] * 3)
 
 
+def pull():
+    source = xorshift(9)
+    for n, stride, count in ((1, 1, 1), (6, 6, 4), (48, 0, 15)):
+        for k in (1, 11):
+            slopes, x = some(source, n * count, MOMENT_MAX), some(source, n + stride * 3, LIMIT)
+            yield 0, 0, 0, n, stride, count, k, x, changes(source, count), slopes
+    for slope in (MOMENT_MAX, -MOMENT_MAX):
+        for error in (2 * LIMIT, -2 * LIMIT):
+            x = array("i", [LIMIT, -LIMIT])
+            yield 0, 0, 0, 2, 2, 1, 1, x, array("i", [error]), array("i", [slope, -slope])
+
+
 def descend():
     source = xorshift(7)
-    for n, stride, count in ((1, 1, 1), (6, 6, 4), (4, 6, 3), (48, 0, 3)):
-        for k in (1, 11):
-            size = n * (n + 1) // 2 if stride else 0
+    for n, own, count in ((1, 1, 1), (6, 1, 4), (4, 1, 3), (48, 0, 3)):
+        for _ in range(2):
+            size = n * (n + 1) // 2 * own
             moments = some(source, max(size * count, n * (n + 1) // 2), MOMENT_MAX)
             row = 0
             for i in range(n):  # no square is negative
@@ -112,13 +124,11 @@ def descend():
             for c in range(1, count if size else 0):
                 moments[c * size : c * size + size] = moments[:size]
             slopes, weights = some(source, n * count, MOMENT_MAX), some(source, n * count, WEIGHT_MAX)
-            x = some(source, n + stride * 3, LIMIT)
-            yield 0, 0, 0, n, stride, size, count, k, x, changes(source, count), moments, slopes, weights
+            yield 0, 0, 0, n, size, count, changes(source, count), moments, slopes, weights
     for moment in (0, 1, MOMENT_MAX):
         for slope in (MOMENT_MAX, -MOMENT_MAX):
             slopes, weights = array("i", [slope] * 48), array("i", [0] * 48)
-            x, errors = array("i", [LIMIT] * 48), array("i", [2 * LIMIT])
-            yield 0, 0, 0, 48, 0, 0, 1, 3, x, errors, array("i", [moment] * (24 * 49)), slopes, weights
+            yield 0, 0, 0, 48, 0, 1, array("i", [7]), array("i", [moment] * (24 * 49)), slopes, weights
 
 
 def residuals():

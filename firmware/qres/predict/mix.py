@@ -6,7 +6,7 @@ and from the past of all channels, by LMS and by least squares with a short and 
 
 from qres.attention import account, blend, judge
 from qres.elementary import EXPS, shares
-from qres.regression import FEATURES_MAX, correlate, descend, products, residuals, step
+from qres.regression import FEATURES_MAX, correlate, descend, products, pull, residuals, step
 from qres.standard import Rows, zeros
 
 if False:
@@ -59,9 +59,8 @@ class Expert:
             return
         k = min(k, self.memory)
         correlate(0, 0, 0, n, stride, 1 if self.chosen else self.channels, k, x, self.moments)
-        descend(
-            0, 0, 0, n, stride, self.size, self.channels, k, x, self.errors, self.moments, self.slopes, self.weights
-        )
+        pull(0, 0, 0, n, stride, self.channels, k, x, self.errors, self.slopes)
+        descend(0, 0, 0, n, self.size, self.channels, self.errors, self.moments, self.slopes, self.weights)
 
 
 class Mix(Rows):

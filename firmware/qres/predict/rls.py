@@ -6,7 +6,7 @@ weights that normalised LMS needs thousands for.
 
 from qres.fixed import sat32
 from qres.predict.linear import Linear
-from qres.regression import correlate, descend, products, residuals, restore
+from qres.regression import correlate, descend, products, pull, residuals, restore
 from qres.standard import Standard, zeros
 
 if False:
@@ -60,7 +60,8 @@ class Rls(Linear):
         products(0, 0, 0, n, n, channels, self.w, s.history, self.found)
         residuals(0, 0, channels, s.y, self.found, self.errors)
         correlate(0, 0, 0, n, n, channels, k, s.history, self.moments)
-        descend(0, 0, 0, n, n, self.size, channels, k, s.history, self.errors, self.moments, self.slopes, self.w)
+        pull(0, 0, 0, n, n, channels, k, s.history, self.errors, self.slopes)
+        descend(0, 0, 0, n, self.size, channels, self.errors, self.moments, self.slopes, self.w)
 
     def set_weights(self, weights: "Sequence[int]") -> None:
         """Replace the weights (clamped to +-2), and move the slopes accordingly; ValueError for a wrong number."""
