@@ -92,7 +92,7 @@ def test_only_blocks_that_littlefs_reads_are_written_whatever_lies_in_the_others
     application = {"main.py": b"print(1)", **{f"qres/m{k}.mpy": bytes([k]) * 3000 for k in range(40)}}
     built = deploy.build_image({"name": "a"}, files=application)
     regions = files.regions(built, 0)
-    assert sum(len(data) for _, data in regions) < len(built) / 8
+    assert sum(len(data) for _, data in regions) < len(built) / 4
     stale = deploy.build_image(
         {"name": "old"}, {f"log{k}": bytes(2000) for k in range(200)}, files={"old.py": b"2" * 99_000}
     )

@@ -10,6 +10,7 @@ from littlefs import LFSConfig, LittleFS, LittleFSError, UserContext
 from qres_host.deploy import BLOCK_BYTES, COMPILED_PACKAGE, LITTLEFS_GEOMETRY, ROOT_FILES
 
 SUPERBLOCK = b"littlefs"
+ERASED_AT_ONCE = 16  # blocks
 ERASED = b"\xff" * BLOCK_BYTES
 SELFTEST = "selftest"  # what the board found about its machine code; belongs to the application that was there
 
@@ -68,14 +69,17 @@ def regions(image: bytes, offset: int) -> list[tuple[int, bytes]]:
     """Return (offset in flash, bytes) of the parts of a file system that must be written: the blocks it ever reads.
 
     LittleFS erases a block before it uses it, so what lies in the others does not matter. Both blocks of a pair
-    are read at each look into a folder, so what an older file system left in one of them never counts.
+    are read at each look into a folder, so what an older file system left in one of them never counts. What is written
+    is rounded up to what a flash erases in one go: 64 KB take 0.15 s, their 16 sectors one by one 0.7 s.
     """
     system, flash = _mount(image)
     _everything(system)
     blocks = len(image) // BLOCK_BYTES
     wanted = flash.seen | {k for k in range(blocks) if image[k * BLOCK_BYTES : (k + 1) * BLOCK_BYTES] != ERASED}
+    groups = {block // ERASED_AT_ONCE for block in wanted}
+    whole = [k for group in sorted(groups) for k in range(group * ERASED_AT_ONCE, (group + 1) * ERASED_AT_ONCE)]
     found: list[tuple[int, bytes]] = []
-    for block in sorted(wanted):
+    for block in whole[: whole.index(blocks)] if blocks in whole else whole:
         data = image[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
         at = offset + block * BLOCK_BYTES
         if found and found[-1][0] + len(found[-1][1]) == at:

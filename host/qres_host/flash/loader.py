@@ -59,10 +59,11 @@ _MEANINGS: tuple[tuple[str, str, str, int, bool], ...] = (
     (r"hash.*mismatch|MD5 of file does not match|digest.*mismatch|File .*does not match",
      "the flash does not hold what was written", "run the same command again; if it stays so, the flash is worn",
      FAILURE, False),
-    (r"Failed to write|Write failed|write (?:compressed )?(?:data )?to (?:target )?flash", "the flash refused to be written",
+    (r"Failed to write|Write failed|write (?:compressed )?(?:data )?to (?:target )?flash",
+     "the flash refused to be written",
      "run the same command again; if it stays so, the flash is worn or protected", FAILURE, False),
-    (r"No serial data received|No more data to read|Failed to connect|Wrong boot mode|Serial data stream stopped|timed out|Timeout|"
-     r"Invalid head of packet|Response doesn't match|Packet content transfer stopped|Corrupt data",
+    (r"No serial data received|No more data to read|Failed to connect|Wrong boot mode|Serial data stream stopped|"
+     r"timed out|Timeout|Invalid head of packet|Response doesn't match|Packet content transfer stopped|Corrupt data",
      "the board does not answer its boot loader", HOLD_BOOT, TIMEOUT, True),
 )  # fmt: skip
 

@@ -57,6 +57,7 @@ class Rom:
         self._at = 0
         self._end = 0
         self._block_bytes = 0
+        self._erase_s_per_byte = 0.0
         self._reading: tuple[int, int, int] | None = None  # offset, length, block
         self._read_sent = 0
         self._registers = {
@@ -165,7 +166,9 @@ class Rom:
         busy_s = self.flash.erase(self._at, size)
         if size:
             self.written.append((self._at, self._end))
-        return [self._reply(op, busy_s=busy_s)]
+        # The stub erases as it writes, the ROM before.
+        self._erase_s_per_byte = busy_s / size if size and self.stub else 0.0
+        return [self._reply(op, busy_s=0.0 if self.stub else busy_s)]
 
     def _data(self, op: int, body: bytes, check: int) -> list[Answer]:
         count, sequence = struct.unpack_from("<II", body)
@@ -187,7 +190,7 @@ class Rom:
         if busy_s is None:
             return [self._reply(op, error=WRITE_FAILED)]
         self.blocks_due = max(0, self.blocks_due - 1)
-        return [self._reply(op, busy_s=busy_s)]
+        return [self._reply(op, busy_s=busy_s + len(data) * self._erase_s_per_byte)]
 
     def _end_of_write(self, op: int, body: bytes, check: int) -> list[Answer]:
         """0: restart. From the stub that leads to the loader in ROM, where the host wants to find it."""

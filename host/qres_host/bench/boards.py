@@ -1,0 +1,194 @@
+"""`qres bench boards`: flashing many boards at once, and the application as an image beside file by file.
+
+On virtual boards whose cables and flash take the time of real ones (qres_host.virtual.line, flashchip), with the real
+esptool and mpremote.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from qres_host import deploy
+from qres_host.bench import record
+from qres_host.bench.present import deliver
+from qres_host.bench.sheet import Goal, Sheet, goal_sheet, number
+from qres_host.devices import Uri
+from qres_host.errors import QresError
+from qres_host.flash import cli, fleet, image
+from qres_host.flash.job import Plan
+from qres_host.repl import Repl
+from qres_host.virtual import firmware
+from qres_host.virtual.board import BoardSpec
+from qres_host.virtual.line import PACES
+from qres_host.virtual.swarm import Swarm
+
+FILE = "boards.json"
+PACKAGES = ("esptool", "mpremote", "littlefs-python", "pyserial")
+MANY = 16
+CABLE = "usb"  # the chip's own
+MICROPYTHON_BYTES = 1_500_000  # about what the official build has
+EXAMPLE = """\b
+Examples:
+  qres bench boards                       a few minutes
+  qres bench boards --quick               four boards and a small MicroPython
+"""
+Row = dict[str, Any]
+Say = Callable[[str], None]
+
+
+def plan_of(code_bytes: int) -> Plan:
+    """What a chip gets: an image with so many bytes of code, the application with its machine code."""
+    plan = cli.plan("virtual", "", "image", None, False, False, "460800")
+    big = image.check(firmware.micropython(code_bytes))
+    return replace(plan, image=big, files=deploy.firmware_files(arch="rv32imc"))
+
+
+def _swarm(count: int, links: Path, pace: str) -> Swarm:
+    specs = [BoardSpec(f"b{k}", bytes((2, 0, 0, 2, 0, k)), None, bare=True) for k in range(count)]
+    swarm = Swarm(specs, speed=1.0, links=links)
+    swarm.start()
+    for spec in specs:
+        swarm.set_pace(spec.name, pace)
+    return swarm
+
+
+def _flash(names: list[str], plan: Plan) -> float:
+    """Flash boards; return the seconds. Raises QresError when one failed."""
+    start = time.perf_counter()
+    outcomes = fleet.flash_all([(Uri("virtual", name), plan) for name in names], quiet=True)
+    failed = [outcome.error for outcome in outcomes if outcome.error]
+    if failed:
+        raise QresError("a board was not flashed", failed[0])
+    return time.perf_counter() - start
+
+
+def parallel_row(count: int, plan: Plan, links: Path, pace: str) -> Row:
+    """Flash `count` erased boards at once: MicroPython and the application."""
+    swarm = _swarm(count, links, pace)
+    try:
+        return {"boards": count, "cable": pace, "seconds": _flash([f"b{k}" for k in range(count)], plan)}
+    finally:
+        swarm.stop()
+
+
+def upload_rows(plan: Plan, links: Path, pace: str, say: Say) -> list[Row]:
+    """Bring the application to a board that has MicroPython: as an image, in one session of files, file by file."""
+    rows = []
+    files = dict(plan.files)
+    ways: tuple[tuple[str, Callable[[str], float]], ...] = (
+        ("image", lambda port: _flash(["b0"], plan)),
+        ("mpremote, one session", lambda port: _session(port, files)),
+        ("mpremote fs cp, file by file", lambda port: _copies(port, files)),
+    )
+    for way, work in ways:
+        say(f"{way} by {pace}")
+        swarm = _swarm(1, links, pace)
+        try:
+            swarm.set_pace("b0", "")
+            _flash(["b0"], replace(plan, files={"main.py": b""}, erase=True))
+            Repl(str(links / "b0")).close()
+            swarm.set_pace("b0", pace)
+            seconds = work(str(links / "b0"))
+            rows.append({"way": way, "cable": pace, "files": len(files), "seconds": seconds})
+        finally:
+            swarm.stop()
+    return rows
+
+
+def _session(port: str, files: dict[str, bytes]) -> float:
+    start = time.perf_counter()
+    with Repl(port) as repl:
+        repl.put(files)
+    return time.perf_counter() - start
+
+
+def _copies(port: str, files: dict[str, bytes]) -> float:
+    with tempfile.TemporaryDirectory(prefix="qres-bench-") as folder:
+        for path, data in files.items():
+            (Path(folder) / path).parent.mkdir(parents=True, exist_ok=True)
+            (Path(folder) / path).write_bytes(data)
+        base = [sys.executable, "-m", "mpremote", "connect", os.path.realpath(port)]
+        start = time.perf_counter()
+        folders = sorted({parent for path in files for parent in map(str, Path(path).parents) if parent != "."})
+        for made in folders:
+            subprocess.run([*base, "fs", "mkdir", f":{made}"], check=False, capture_output=True)
+        for path in files:
+            command = [*base, "fs", "cp", str(Path(folder) / path), f":{path}"]
+            done = subprocess.run(command, check=False, capture_output=True, text=True)
+            if done.returncode:
+                raise QresError("mpremote failed", done.stderr)
+        return time.perf_counter() - start
+
+
+def run(results: dict[str, Any], quick: bool, say: Say) -> None:
+    """Measure all; results["parallel"] and ["upload"] get rows."""
+    results.update(parallel=[], upload=[])
+    plan = plan_of(100_000 if quick else MICROPYTHON_BYTES)
+    with tempfile.TemporaryDirectory(prefix="qres-bench-") as folder:
+        links = Path(folder)
+        before = {name: os.environ.get(name) for name in ("QRES_RUNTIME_DIR", "XDG_STATE_HOME")}
+        os.environ.update(QRES_RUNTIME_DIR=folder, XDG_STATE_HOME=folder)
+        try:
+            for count in (1, 4 if quick else MANY):
+                say(f"{count} boards at once")
+                results["parallel"].append(parallel_row(count, plan, links, CABLE))
+            results["upload"] += upload_rows(plan_of(4096), links, CABLE, say)
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def sheets(results: dict[str, Any]) -> list[Sheet]:
+    """The tables of a run."""
+    parallel, upload = results["parallel"], results["upload"]
+    one = next((row["seconds"] for row in parallel if row["boards"] == 1), None)
+    most = max(parallel, key=lambda row: int(row["boards"]), default=None)
+    goals = []
+    if one and most:
+        goals.append(Goal(f"{most['boards']} boards at once, times one", 3, most["seconds"] / one, "", False))
+    took = {row["way"]: row["seconds"] for row in upload}
+    for way in list(took)[1:]:
+        goals.append(Goal(f"image beside {way}, times faster", 10, took[way] / took["image"], ""))
+    pace = PACES[CABLE]
+    note = (
+        f"The model of the cable: {pace.bytes_per_s:,} bytes/s each way, {pace.latency_s * 1000:g} ms until it is read"
+    )
+    note += "; of the flash: 45 ms to erase 4 KB, 150 ms for 64 KB, 0.4 ms to program 256 bytes."
+    head = ("boards", "cable", "seconds", "times one")
+    rows = [
+        (str(r["boards"]), r["cable"], number(r["seconds"], 1), number(r["seconds"] / one)) for r in parallel if one
+    ]
+    ways = [(r["way"], r["cable"], str(r["files"]), number(r["seconds"], 1)) for r in upload]
+    return [
+        goal_sheet(goals),
+        Sheet("parallel", "MicroPython and application, side by side", note, head, rows),
+        Sheet("upload", "The application alone", "", ("way", "cable", "files", "seconds"), ways),
+    ]
+
+
+@click.command(epilog=EXAMPLE)
+@click.option("--quick", is_flag=True, help="Four boards and a small MicroPython.")
+@click.option("--out", type=click.Path(path_type=Path), help=f"Keep the results: a .json file, or a folder for {FILE}.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
+def command(quick: bool, out: Path | None, as_json: bool) -> int:
+    """Flash many virtual boards at once, and compare ways of bringing the application to one."""
+    results = record.start(PACKAGES)
+    results.update(parallel=[], upload=[])
+    try:
+        with Console(stderr=True).status("starting") as status:
+            run(results, quick, status.update)
+        record.finish(results)
+    except KeyboardInterrupt:
+        print("ended early: what follows was measured before", file=sys.stderr)
+    return deliver(results, sheets(results), [], out, FILE, as_json)
