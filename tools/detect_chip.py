@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from qres.detect import TUNING, WORDS, WORK
+from qres.regime import Machine
 
 SAMPLES = 3000
 SETTLED = 1000  # samples before those that count
@@ -33,7 +34,8 @@ def main() -> None:
     """Count, print and write."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
     rv32 = importlib.import_module("rv32")
-    detect, joint = rv32.load("detect"), rv32.load("joint")
+    detect, joint, regime = rv32.load("detect"), rv32.load("joint"), rv32.load("regime")
+    machine = Machine("default")
     source = random.Random(4)
     calls: dict[str, list[int]] = {}
     state, work, spikes = array("i", [0] * WORDS), array("i", [0] * WORK), array("i", [0] * 3)
@@ -43,6 +45,8 @@ def main() -> None:
         x = int(0.95 * x) + change
         keep = t >= SETTLED
         counted(calls, "detect: score of a value", detect["observe"], (x, 0, state, TUNING, work), keep)
+        rules = (0, 0, 0, 1000 + t % 3, machine.literal, machine.rows, machine.words, machine.table)
+        counted(calls, "regime: step of a node", regime["step"], rules, keep)
         counted(calls, "spike of a residual", detect["surprise"], (change, 0, 0, 100, 0, spikes), keep)
         distance = counted(calls, "joint T², distance", joint["distance"], (x, 0, 0, 10, 0, 0, channel), keep)
         counted(calls, "joint T², square", joint["square"], (distance, 0, 0, 10, 0, 0, channel), keep)

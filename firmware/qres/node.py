@@ -42,6 +42,7 @@ class Node:
         self.cfg = config
         self.sentinel = self.cfg["role"] == "sentinel"
         self.senses = bool(self.cfg.get("sensors"))
+        self.light_ms: int = self.cfg["light_ms"]
         self._parts()
 
     def _parts(self) -> None:
@@ -61,15 +62,11 @@ class Node:
         self.rounds = Rounds(cfg)
         self.agenda = Agenda()
         self.votes: list[tuple[int, int]] = []  # (node, epoch) that spoke of Storm
-        self.radio = 0
+        self.radio = self.started_ms = self.awake_ms = self.radio_ms = 0
         self.rest = ev.IDLE  # kind of the last SLEEP
         self.last_ms = 0  # own clock at the last event
-        self.started_ms = 0
-        self.awake_ms = 0
-        self.radio_ms = 0
         self.battery_mv = 0
-        self.measured = 0  # a battery reading came: the pool follows it
-        self.tries = 0  # JOINs without an answer
+        self.measured = self.tries = 0  # a battery reading came: the pool follows it; JOINs without an answer
         self.last_index = -1  # of the newest sample
         self.anchor = -1  # node id of the sentinel whose clock and models we follow
         self.silent = 0  # windows in a row without a word of it
@@ -312,14 +309,12 @@ class Node:
         until = max(self.clock.local(self.agenda.items[0][0]), now + 1)
         if self.radio or self.sentinel:
             kind = ev.IDLE
-        elif until - now < self.cfg["light_ms"]:
+        elif until - now < self.light_ms or not self._fit():
             kind = ev.LIGHT
         else:
             kind = ev.DEEP
         self.rest = kind
         if kind == ev.DEEP:
-            self.link.seen.frames = []  # the replay windows cover what the cache was for
-            self._fit()
             out.append((ev.SAVE, ev.RTC, self.snapshot(True)))
         out.append((ev.SLEEP, until, kind))
 
@@ -370,18 +365,23 @@ class Node:
             raise SnapshotError("too large for RTC memory")
         return blob
 
-    def _fit(self) -> None:
-        """Forget what RTC memory has no room for: checkpoints, queued frames, which are counted, peers long unheard."""
+    def _fit(self) -> bool:
+        """Forget what RTC memory has no room for: checkpoints, queued frames, which are counted, peers long unheard.
+
+        Where even that is too little (many channels), False: from now on sleeps are light, which keeps everything.
+        """
+        self.link.seen.frames = []  # the replay windows cover what the cache was for
         while True:
             over = len(self.snapshot(False)) - RTC_BYTES
             if over <= 0:
-                return
+                return True
             if self.sensing.shed():
                 continue
             if self.queue.items:
                 self.queue.shrink(max(sum([len(p) + 3 for _, p in self.queue.items]) - over, 0))
             elif not self.link.peers.forget_one():
-                return
+                self.light_ms = 1 << 60
+                return False
 
     def restore(self, blob: bytes) -> None:
         """Become what `blob` says; SnapshotError, with nothing changed, when it is damaged or of another shape."""

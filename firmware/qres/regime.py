@@ -4,7 +4,9 @@ One table a profile; the diagram in the documentation is generated from it.  Ent
 are samples.  Source: seed section 4.
 """
 
-from qres.compat import const
+from array import array
+
+from qres.compat import const, kernel, ptr32
 
 CALM = const(0)
 PRESTORM = const(1)
@@ -20,7 +22,7 @@ VOTERS = const(3)  # the consensus gate
 VOTE_REPUTATION = const(52428)  # 0.8
 VOTE_ROUNDS = const(10)
 
-# Conditions, tested in Machine._holds; the diagram in the documentation is made from these lines.
+# Conditions, tested in `step`; the diagram in the documentation is made from these lines.
 # rise: derivative > 0.15
 # high: raw > 0.45
 # settled: derivative <= 0 and smoothed < 0.30
@@ -45,79 +47,112 @@ TABLES = {
         (STORM, "low", 5, T_MIN + 1, CALM, 0),
     ),
 }
+CONDITIONS = ("rise", "high", "settled", "falling", "low", "expired")
+_RISE = const(1)
+_HIGH = const(2)
+_SETTLED = const(4)
+_FALLING = const(8)
+_LOW = const(16)
+_EXPIRED = const(32)
+_COLUMNS = const(6)
 _LONG = const(0xFFFF)
+# Words of a machine
+_SINCE = const(0)  # samples in this state, at most 65,535
+_REFRACTORY = const(1)  # samples that are still without a new PreStorm
+_RAW = const(2)  # three entropies, newest first
+_SMOOTH = const(5)  # their three-point averages, newest first
+_RUNS = const(8)  # how often each row of the table held in a row
+
+
+@kernel
+def step(state: int, i: int, held: int, entropy: int, literal: int, rows: int, words: object, table: object) -> int:
+    """Take one sample's entropy (Q16.16, 0 to 1) in regime `state`; the regime after it.  `i`, `held` are work."""
+    s = ptr32(words)
+    t = ptr32(table)
+    s[_RAW + 2] = s[_RAW + 1]
+    s[_RAW + 1] = s[_RAW]
+    s[_RAW] = entropy
+    s[_SMOOTH + 2] = s[_SMOOTH + 1]
+    s[_SMOOTH + 1] = s[_SMOOTH]
+    smooth = (entropy + s[_RAW + 1] + s[_RAW + 2]) // 3
+    s[_SMOOTH] = smooth
+    derivative = (smooth - s[_SMOOTH + 2]) >> 1 if literal else (entropy - s[_RAW + 2]) >> 1
+    since = s[_SINCE]
+    if since < _LONG:
+        since += 1
+    s[_SINCE] = since
+    quiet = s[_REFRACTORY]
+    if quiet > 0:
+        quiet -= 1
+        s[_REFRACTORY] = quiet
+    bits = _EXPIRED if since >= T_MIN else 0  # the conditions that hold
+    if derivative > THETA1:
+        bits |= _RISE
+    if entropy > THETA2:
+        bits |= _HIGH
+    if derivative < 0:
+        bits |= _FALLING
+    if smooth < THETA3:
+        bits |= _LOW if derivative > 0 else _LOW | _SETTLED
+    target = -1
+    row = 0
+    i = 0
+    while row < rows:
+        if t[i] == state:
+            held = 0
+            if bits & t[i + 1]:
+                held = s[_RUNS + row]
+                if held < _LONG:
+                    held += 1
+            s[_RUNS + row] = held
+            if target < 0 and held >= t[i + 2] and since >= t[i + 3] and not (state == CALM and quiet > 0):
+                target = t[i + 4]
+                s[_REFRACTORY] = t[i + 5]
+        row += 1
+        i += _COLUMNS
+    if target >= 0:
+        state = target
+        s[_SINCE] = 0
+        i = _RUNS
+        while i < _RUNS + rows:
+            s[i] = 0
+            i += 1
+    return state
+
+
+def rules(table: "tuple[tuple[int, str, int, int, int, int], ...]") -> "array[int]":
+    """A table as `step` takes it: conditions as bits by their place in CONDITIONS, row after row."""
+    flat: list[int] = []
+    for source, condition, times, least, to, quiet in table:
+        flat += [source, 1 << CONDITIONS.index(condition), times, least, to, quiet]
+    return array("i", flat)
 
 
 class Machine:
     """One node's regime.  The default profile takes the derivative of the raw entropy, the seed's of the average."""
 
-    STATE = "u:state u:since u:refractory a:raw a:smooth a:runs"
+    STATE = "u:state a:words"
 
     def __init__(self, profile: str) -> None:
         """`profile`: a key of TABLES."""
-        self.table = TABLES[profile]
-        self.literal = profile == "seed"
+        self.literal = 1 if profile == "seed" else 0
+        self.table = rules(TABLES[profile])
+        self.rows = len(self.table) // _COLUMNS
         self.state = CALM
-        self.since = 0  # samples in this state, at most 65,535
-        self.refractory = 0
-        self.raw = [0, 0, 0]  # entropies, newest first
-        self.smooth = [0, 0, 0]  # their three-point averages, newest first
-        self.runs = [0] * len(self.table)  # how often each row held in a row
+        self.words = array("i", [0] * (_RUNS + self.rows))
 
     def push(self, entropy: int) -> int:
-        """Take one sample's entropy (Q16.16); the regime after it."""
-        raw, smooth = self.raw, self.smooth
-        raw[2], raw[1], raw[0] = raw[1], raw[0], entropy
-        smooth[2], smooth[1], smooth[0] = smooth[1], smooth[0], (raw[0] + raw[1] + raw[2]) // 3
-        self.since = min(self.since + 1, _LONG)
-        if self.refractory:
-            self.refractory -= 1
-        target = -1
-        for i in range(len(self.table)):
-            source, condition, times, least, to, quiet = self.table[i]
-            if source != self.state:
-                continue
-            self.runs[i] = min(self.runs[i] + 1, _LONG) if self._holds(condition) else 0
-            if (
-                target < 0
-                and self.runs[i] >= times
-                and self.since >= least
-                and not (source == CALM and self.refractory)
-            ):
-                target = to
-                rest = quiet
-        if target >= 0:
-            self._enter(target)
-            self.refractory = rest
+        """Take one sample's entropy (Q16.16, 0 to 1); the regime after it."""
+        self.state = step(self.state, 0, 0, entropy, self.literal, self.rows, self.words, self.table)
         return self.state
-
-    def derivative(self) -> int:
-        """(e[t] - e[t-2]) / 2 in Q16.16, of the raw entropy or, in the seed profile, of its average."""
-        e = self.smooth if self.literal else self.raw
-        return (e[0] - e[2]) >> 1
 
     def force_storm(self) -> None:
         """Enter Storm on the word of others; the caller has checked the consensus gate."""
         if self.state != STORM:
-            self._enter(STORM)
-
-    def _enter(self, state: int) -> None:
-        self.state = state
-        self.since = 0
-        self.runs = [0] * len(self.table)
-
-    def _holds(self, condition: str) -> bool:
-        if condition == "rise":
-            return self.derivative() > THETA1
-        if condition == "high":
-            return self.raw[0] > THETA2
-        if condition == "settled":
-            return self.derivative() <= 0 and self.smooth[0] < THETA3
-        if condition == "falling":
-            return self.derivative() < 0
-        if condition == "low":
-            return self.smooth[0] < THETA3
-        return self.since >= T_MIN  # expired
+            self.state = STORM
+            self.words[_SINCE] = 0
+            for i in range(_RUNS, len(self.words)):
+                self.words[i] = 0
 
 
 def gate_opens(votes: "list[tuple[int, int]]") -> bool:

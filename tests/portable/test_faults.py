@@ -10,7 +10,7 @@ from qres.reputation import Table
 from qres.snapshot import RTC_BYTES, Reader
 from qres.stats import Welford
 from qres.wake import JUMPED, Clock
-from support import raises
+from support import below, raises, xorshift
 from test_swarm import HOUR, START, Swarm, config
 
 DAY = 24 * HOUR
@@ -226,3 +226,24 @@ def test_the_shortest_period_fits_its_packet():
         n += 1
     data = e.finish(10, 0)
     assert len(data) <= 232 and decode(data, {}).index == index
+
+
+def test_a_node_whose_state_is_too_large_for_deep_sleep_sleeps_lightly():
+    channels = [{"name": "c%d" % i} for i in range(15)]
+    node = Node(config("scheduled", channels=channels, sensors=[1] * 15, order=1, light_ms=1000, period_ms=600000))
+    swarm_ms = START
+    node.step((ev.BOOT, swarm_ms, ev.POWER_ON, 5, b"\x02\x00\x00\x00\x00\x09", 1, bytes(5)))
+    node.clock.set(swarm_ms, swarm_ms, 1)
+    node.clear()
+    node.plan(swarm_ms)
+    kinds = []
+    source = xorshift(4)
+    now = swarm_ms
+    for _ in range(300):
+        actions = node.step((ev.TIMER, now))
+        if actions[-1][0] == ev.SENSE:
+            actions = node.step((ev.SAMPLE, now, tuple([below(source, 1 << 20) for _ in range(15)])))
+        assert actions[-1][0] == ev.SLEEP
+        kinds.append(actions[-1][2])
+        now = actions[-1][1]
+    assert ev.DEEP in kinds and kinds[-1] == ev.LIGHT and node.sensing.samples > 100

@@ -338,8 +338,8 @@ def test_a_life_hashes_the_same_on_every_machine():
     swarm = Swarm(4, lose=10).run(START + 30 * HOUR)
     swarm.storm = 900
     swarm.run(START + 40 * HOUR)
-    last = crc32(b"".join([n.snapshot(False) for n in swarm.nodes]))
+    last = crc32(b"".join([n.snapshot(False)[:-4] for n in swarm.nodes]))  # without their own checksums
     assert (swarm.frames, swarm.crc, last) == GOLDEN, (swarm.frames, swarm.crc, last)
 
 
-GOLDEN = (106, 1117019302, 2670747260)
+GOLDEN = (106, 1260139682, 2882144229)

@@ -77,7 +77,7 @@ class Port:
         return time.time_ns() // 1000000 + self._epoch_ms
 
     def wait(self, until_ms: int, kind: int) -> "tuple[Any, ...]":
-        """See the contract; light sleep hears neither radio nor serial line, before deep sleep a command still counts."""
+        """See the contract; light sleep hears neither radio nor cable, before deep sleep a command still counts."""
         if kind == LIGHT:
             self.radio(0)
         while True:

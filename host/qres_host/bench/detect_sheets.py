@@ -98,7 +98,7 @@ def goals(results: Results) -> Iterator[Goal]:
     shapes = [row["as_wanted"] for row in results["shapes"]]
     yield Goal("spikes, bursts and ramps as they must be", 100, _percent(min(shapes, default=None)), "%")
     chip = sum(row["instructions"] for row in results["rv32"] if not row["coder"].startswith("joint"))
-    yield Goal("instructions a sample, score and spike", 3000, chip or None, "", False, "the regime is bytecode")
+    yield Goal("instructions a sample: score, spike and regime", 3000, chip or None, "", False)
 
 
 def nab_sheet(results: Results) -> Sheet:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qres.regime import CALM, PRESTORM, STORM, TABLES, Machine
+from qres.regime import CALM, PRESTORM, STORM, TABLES, Machine, rules
 
 from qres_host import detecting
 
@@ -52,7 +52,7 @@ def regimes(x: Ints, profile: str, hysteresis: bool = True) -> NDArray[np.uint8]
         return detecting.run(x[:, None], profile=profile).regime
     entropy = np.round(detecting.run(x[:, None], profile=profile).entropy.astype(np.float64) * 65536).astype(np.int64)
     machine = Machine(profile)
-    machine.table = tuple((a, when, 1, 0, b, 0) for a, when, _, _, b, _ in TABLES[profile])
+    machine.table = rules(tuple((a, when, 1, 0, b, 0) for a, when, _, _, b, _ in TABLES[profile]))
     return np.array([machine.push(e) for e in entropy.tolist()], np.uint8)
 
 
