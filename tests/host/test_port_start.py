@@ -69,13 +69,13 @@ def test_main_says_what_is_wrong_with_the_configuration(
 ) -> None:
     script.files["config.json"] = text
     script.run("main.py")
-    assert script.ran == [] and "qres deploy" in capsys.readouterr().out
+    assert script.ran == [] and "qres provision" in capsys.readouterr().out
 
 
 def test_main_without_a_configuration_names_the_remedy(script: Script, capsys: pytest.CaptureFixture[str]) -> None:
     script.files.clear()
     script.run("main.py")
-    assert script.ran == [] and "qres deploy" in capsys.readouterr().out
+    assert script.ran == [] and "qres provision" in capsys.readouterr().out
 
 
 def test_button_file_and_ctrl_c_stay_at_the_repl(script: Script) -> None:

@@ -38,12 +38,12 @@ def _load() -> "dict[str, Any] | None":
         with open("/config.json") as file:
             config = json.load(file)
     except OSError:
-        print("No /config.json: write one with `qres deploy`.")
+        print("No /config.json: write one with `qres provision`.")
         return None
     except ValueError:
         config = None
     if not isinstance(config, dict):
-        print("/config.json is not a JSON object: write it again with `qres deploy`.")
+        print("/config.json is not a JSON object: write it again with `qres provision`.")
         return None
     return config
 
