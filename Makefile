@@ -26,7 +26,10 @@ demo: $(VENV)/.installed  ## sixteen virtual boards on real weather, with a live
 	$(BIN)/qres demo $(ARGS)
 
 test: venv  ## everything that needs no board, on CPython and both MicroPython machines (ARGS="-k wire")
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -m "not slow" $(ARGS)
+
+test-slow: venv  ## the tests that take minutes: virtual boards are flashed, provisioned, and put through the battery for boards
+	$(PY) -m pytest -m slow $(ARGS)
 
 test-mpy: venv  ## the portable tests on the unix and the 32-bit MicroPython machine only
 	$(PY) tests/run_vm.py $(ARGS)

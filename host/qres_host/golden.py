@@ -126,11 +126,19 @@ def rows(channels: int, seed: int) -> Iterator[tuple[int | None, ...]]:
         yield tuple(None if (i * 7 + c) % 29 == 5 else v for c, v in enumerate(values))
 
 
+ENTROPIES = [0] * 20 + [65536] * 2 + [26214] * 60 + [0] * 60 + [65536] * 8 + [0] * 70
+"""Q16.16, through every regime: a false alarm that times out, quiet, a storm and its end."""
+
+
 def drive() -> None:
-    """Run every predictor and every coder on a board's data, and decode what was packed."""
-    from qres import codec, config, encoder, predict
+    """Run every predictor and every coder on a board's data, decode what was packed; run the regimes."""
+    from qres import codec, config, encoder, predict, regime
     from qres.sensing import Sensing
 
+    for profile in sorted(regime.TABLES):
+        machine = regime.Machine(profile)
+        for entropy in ENTROPIES:
+            machine.push(entropy)
     settings = config.load({"swarm_key": "00" * 32, "channels": [{"name": "a"}, {"name": "b"}]})
     for predictor in predict.NAMES:
         for coder in encoder.CODERS:

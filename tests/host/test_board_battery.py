@@ -22,6 +22,8 @@ from qres_host.virtual.specs import board_config
 from qres_host.virtual.swarm import Swarm
 from test_deploy_selftest import in_bytecode
 
+pytestmark = pytest.mark.slow  # virtual boards that boot, are flashed and wait
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 SHORT = {"BOOT_S": "10", "TRACE_S": "6", "SLEEP_MS": "1500", "TESTS": "test_numbers test_packet"}
 CHIP = {"KIND": "generic-esp32c6", "AS_IS": "1"}

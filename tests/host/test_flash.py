@@ -27,6 +27,8 @@ from qres_host.virtual import firmware
 from qres_host.virtual.board import BoardSpec
 from qres_host.virtual.swarm import Swarm
 
+pytestmark = pytest.mark.slow  # virtual boards that boot, are flashed and wait
+
 TIMEOUT_S = 60
 CONFIG = {
     "name": "gate",

@@ -20,6 +20,8 @@ from qres_host.repl import Repl
 from qres_host.virtual.board import BoardSpec
 from qres_host.virtual.swarm import Swarm
 
+pytestmark = pytest.mark.slow  # virtual boards that boot, are flashed and wait
+
 CHANNELS = [{"name": "t", "unit": "degC", "scale": "0.1"}]
 OTHER = bytes(range(1, 33))
 CONFIG: dict[str, Any] = {
