@@ -207,12 +207,10 @@ def packed(kernel: Kernel, calls: list[Arguments]) -> bytes:
 
 def number(value: int) -> bytes:
     """A zigzag varint."""
-    value = value << 1 if value >= 0 else (-value << 1) - 1
+    from qres.state import put_varint, zigzag  # of the package that `main` was given
+
     out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
+    put_varint(out, zigzag(value))
     return bytes(out)
 
 

@@ -7,6 +7,7 @@ from kernel_cases import kernels as cases
 from qres import kernels
 from qres.compat import crc32
 from qres.port import selftest
+from qres.state import put_varint, zigzag
 
 NAMES = ("shift_for", "nlms_predict", "push")
 EACH = 6
@@ -33,12 +34,8 @@ def stored(data):
 
 
 def number(value):
-    value = value << 1 if value >= 0 else (-value << 1) - 1
     out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
+    put_varint(out, zigzag(value))
     return bytes(out)
 
 
