@@ -15,8 +15,11 @@ if machine.reset_cause() == machine.SOFT_RESET:
     except (OSError, ValueError):
         _config = None
     if isinstance(_config, dict):
-        from qres.port.esp32 import WATCHDOG_MS, arm_watchdog, board_of
-
-        _ms = board_of(_config).get("watchdog_ms", WATCHDOG_MS)
-        if _ms:
-            arm_watchdog(_ms)
+        try:
+            from qres.port.esp32 import WATCHDOG_MS, arm_watchdog, board_of
+        except ImportError:
+            pass  # main.py is about to put the application in place
+        else:
+            _ms = board_of(_config).get("watchdog_ms", WATCHDOG_MS)
+            if _ms:
+                arm_watchdog(_ms)

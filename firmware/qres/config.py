@@ -39,6 +39,7 @@ DEFAULTS: "dict[str, Any]" = {
     "boot_ms": 418,  # from deep sleep to the first step
     "light_ms": 150000,  # shorter sleeps are light, longer ones deep: the break-even of the board's boot
     "trace": False,  # report every step over serial
+    "update_key": "",  # public key of whoever may update the board over the air, hexadecimal
 }
 # microwatts, microjoules and nanojoules; boards/*.toml name the sources
 POWER = {"sleep_uw": 82, "cpu_uw": 75900, "radio_uw": 264000, "boot_uj": 87450, "tx_byte_nj": 7920}
@@ -116,7 +117,9 @@ def load(given: "dict[str, Any]") -> "dict[str, Any]":
     if not isinstance(base, (list, tuple)) or len(base) != 3 or min(base) < 100:
         raise ConfigError("'base_ms' must be three intervals of at least 100 ms")
     _plain("name", cfg["name"])
-    cfg["key"] = _key(cfg.get("swarm_key"))
+    cfg["key"] = _key("swarm_key", cfg.get("swarm_key"))
+    if cfg["update_key"]:
+        cfg["update_key"] = _key("update_key", cfg["update_key"])
     cfg["channels"] = _channels(cfg.get("channels"))
     if len(cfg["channels"]) * (2 * cfg["order"] + 3) > _MODEL_BYTES:
         raise ConfigError("'order' is too high for so many channels: a model must fit one frame")
@@ -172,13 +175,13 @@ def _plain(key: str, text: "Any") -> None:
         raise ConfigError("'%s' must be at most 32 characters without quotes and backslashes" % key)
 
 
-def _key(text: "Any") -> bytes:
+def _key(name: str, text: "Any") -> bytes:
     try:
         key = bytes([int(text[i : i + 2], 16) for i in range(0, 64, 2)]) if len(text) == 64 else b""
     except (TypeError, ValueError):
         key = b""
     if len(key) != 32:
-        raise ConfigError("'swarm_key' must be 64 hexadecimal digits")
+        raise ConfigError("'%s' must be 64 hexadecimal digits" % name)
     return key
 
 

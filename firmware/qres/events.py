@@ -14,6 +14,7 @@ TIMER = const(4)  # the deadline of the last SLEEP passed
 POWER = const(5)  # battery_permille, battery_mv; -1 where there is none
 SENT = const(6)  # failed: how many SEND actions of the last batch the radio refused
 COMMAND = const(7)  # name (str), argument: from the host
+OTA = const(8)  # payload (bytes) of an OTA frame that the port's updater wants to be sent
 
 ROLES = ("scheduled", "sentinel", "on-demand")
 
@@ -31,6 +32,7 @@ REPORT = const(4)  # type of the serial frame, payload (bytes)
 RADIO = const(5)  # on (0 or 1)
 REPLY = const(6)  # payload (bytes, JSON): the answer to a COMMAND
 SENSE = const(7)  # read every sensor now: POWER and SAMPLE follow
+STAGE = const(8)  # payload (bytes) of an OTA frame, for the port's updater
 
 # Kinds of SLEEP.
 IDLE = const(0)  # awake; a packet or a command ends it early

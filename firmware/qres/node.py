@@ -92,6 +92,8 @@ class Node:
             from qres.commands import command
 
             command(self, now, event[2], event[3], out)
+        elif tag == ev.OTA:
+            windows.tell_host(self, now, event[2], out)
         if not self._work_off(now, out):
             self._sleep(now, out)
         return out
@@ -150,13 +152,12 @@ class Node:
     def _sample(self, now: int, values: "tuple[int | None, ...]", out: "list[tuple[Any, ...]]") -> None:
         period: int = self.cfg["period_ms"]
         index = (self.clock.swarm(now) + period // 2) // period
-        row = tuple([None if v is None else sat32(v) for v in values])
         regime = self.machine.state
         self.agenda.at((index + 1) * period, SAMPLE)
         if index <= self.last_index:
             return  # the clock was set back a little: this instant has its sample
         self.last_index = index
-        entropy, full = self.sensing.take(index, row, regime)
+        entropy, full = self.sensing.take(index, tuple([None if v is None else sat32(v) for v in values]), regime)
         if full:
             self.queue.put(packet.DATA, full)
         state = self.machine.push(entropy)
@@ -172,8 +173,7 @@ class Node:
 
     def _raise_alarm(self, now: int, entropy: int) -> None:
         """The regime rose: tell everybody at once, unless energy forbids it."""
-        rest = self.pool.permille()
-        if self.pool.capped or not self.silence.allows(entropy, self.reputation(), self.cost(), rest):
+        if self.pool.capped or not self.silence.allows(entropy, self.reputation(), self.cost(), self.pool.permille()):
             return
         full = self.sensing.flush(self.machine.state)
         if full:
@@ -212,6 +212,8 @@ class Node:
                 self._hear_alert(node, payload, frame)
             elif kind == packet.PULL and self.sentinel:
                 self.agenda.at_once(self.clock.swarm(now) + 5, ANNOUNCE)
+            elif kind == packet.OTA and node == self.anchor:
+                out.append((ev.STAGE, payload))
         except (PacketError, ValueError):
             self.link.reject()
 
@@ -283,16 +285,14 @@ class Node:
             self.agenda.at(max(swarm // period + 1, self.last_index + 1) * period, SAMPLE)
         self.agenda.drop(OPEN)
         start = self.next_window(now)
-        guard: int = self.cfg["guard_ms"]
-        self.agenda.at(start - self.clock.guard_ms(start - swarm, guard), OPEN)
+        self.agenda.at(start - self.clock.guard_ms(start - swarm, self.cfg["guard_ms"]), OPEN)
         self.rounds.start = start
 
     def next_window(self, now: int) -> int:
         """Swarm time of the next radio window; in Calm, nodes that recharge or are on demand keep to the boundaries."""
         state = self.machine.state
-        saving = self.pool.permille() <= RECHARGE_PERMILLE or self.cfg["role"] == "on-demand"
-        capped = bool(self.pool.capped)
-        return self.rounds.next_start(self.clock.swarm(now), state, self.reputation(), capped, saving and state == CALM)
+        saving = state == CALM and (self.pool.permille() <= RECHARGE_PERMILLE or self.cfg["role"] == "on-demand")
+        return self.rounds.next_start(self.clock.swarm(now), state, self.reputation(), bool(self.pool.capped), saving)
 
     def _work_off(self, now: int, out: "list[tuple[Any, ...]]") -> bool:
         """Do what is due; True when sensors must be read first, whose SAMPLE continues."""

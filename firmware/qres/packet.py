@@ -19,7 +19,8 @@ MODEL = const(3)
 TELEMETRY = const(4)
 ALERT = const(5)
 PULL = const(6)
-KIND_NAMES = ("", "DATA", "UPDATE", "MODEL", "TELEMETRY", "ALERT", "PULL")
+OTA = const(7)
+KIND_NAMES = ("", "DATA", "UPDATE", "MODEL", "TELEMETRY", "ALERT", "PULL", "OTA")
 
 NAMES_MAX = const(36)  # of checkpoints that an announcement tells of; beside the largest model 52 bytes are left
 COUNTER_MAX = const(0xFFFFFF)
@@ -48,7 +49,7 @@ def parse(frame: bytes) -> "tuple[int, int, int, int, bytes]":
     if not HEAD + TAG <= len(frame) <= FRAME_MAX:
         raise PacketError("wrong length")
     kind = frame[0] & 15
-    if frame[0] >> 4 != VERSION or not DATA <= kind <= PULL:
+    if frame[0] >> 4 != VERSION or not DATA <= kind <= OTA:
         raise PacketError("unknown version or kind")
     node = int.from_bytes(frame[1:5], "little")
     if node > 0x3FFFFFFF:

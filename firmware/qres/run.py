@@ -23,6 +23,7 @@ from qres.events import (
     SENSE,
     SENT,
     SLEEP,
+    STAGE,
     WIRE_LOG,
     WIRE_REPLY,
     WIRE_TRACE,
@@ -30,6 +31,8 @@ from qres.events import (
 from qres.snapshot import Slots, SnapshotError
 
 if False:
+    from typing import Any
+
     from qres.node import Node
     from qres.port.contract import Port
 
@@ -54,6 +57,9 @@ class Driver:
         self.booted = False
         self.awake_ms = 0
         self.traced = traced
+        # An update on its way or on trial: after(driver, event, queue) sees each event that the node took, may append
+        # others, and may shorten the wait.
+        self.watchers: "list[Any]" = []
         self._slots: "Slots | None" = None
 
     def boot(self) -> "tuple[int, int]":
@@ -88,6 +94,8 @@ class Driver:
 
                 self.port.report(WIRE_TRACE, encode(event, actions, self.node.snapshot(False)))
             self._perform(actions, queue)
+            for watcher in list(self.watchers):
+                watcher.after(self, event, queue)
         if self.awake_ms and self.kind != IDLE:
             if self.port.now_ms() < self.awake_ms:
                 self.until_ms = min(self.until_ms, self.awake_ms)
@@ -121,6 +129,8 @@ class Driver:
                 queue.append((POWER, port.now_ms(), permille, mv))
                 values = port.sense()
                 queue.append((SAMPLE, port.now_ms(), values))
+            elif tag == STAGE:
+                port.stage(self, action[1])
         if failed:
             queue.append((SENT, port.now_ms(), failed))
 
@@ -203,6 +213,10 @@ def main(config: dict) -> None:
         from qres.node import Node
 
         driver = Driver(Node(checked), port, bool(config.get("trace")))
+        if sys.path[0] == "/next":
+            from qres.port.trial import Trial
+
+            driver.watchers.append(Trial(port.now_ms(), port.build()))
         try:
             driver.loop()
         except Exception as error:  # the one broad handler: a board must come back from anything

@@ -10,7 +10,7 @@ snapshot comes before the BOOT that follows it, in parts: {"r": [part, parts, he
 import json
 
 from qres.compat import const, crc32
-from qres.events import BOOT, PACKET, SAMPLE
+from qres.events import BOOT, OTA, PACKET, SAMPLE
 
 LINE_BYTES = const(2048)  # what one serial frame carries
 _PART_BYTES = const(900)
@@ -66,7 +66,7 @@ def decode(line: bytes) -> tuple:
         if event[0] == BOOT:
             event[4] = bytes.fromhex(event[4])
             event[6] = bytes.fromhex(event[6])
-        elif event[0] == PACKET:
+        elif event[0] in (PACKET, OTA):
             event[2] = bytes.fromhex(event[2])
         elif event[0] == SAMPLE:
             event[2] = tuple(event[2])

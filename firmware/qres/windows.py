@@ -19,6 +19,7 @@ _JOIN_TRIES = const(4)
 _JOIN_WAIT_MS = const(400)
 _ASK_AFTER = const(3)  # windows without a word of the sentinel
 _FORGET_AFTER = const(8)
+_UPDATE_MS = const(8000)  # without a word of its own about the update a board goes back to sleep
 
 
 def open_window(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:
@@ -122,6 +123,14 @@ def _tell(node: "Node", now: int, out: "list[tuple[Any, ...]]", model: "Model", 
         room -= len(said.missed)
         said.held, node.acks = node.acks[:room], node.acks[room:]
     node.say(packet.MODEL, said.pack(node.cfg["model_key"]), out, now)
+
+
+def tell_host(node: "Node", now: int, payload: bytes, out: "list[tuple[Any, ...]]") -> None:
+    """Send what the port's updater says; the window stays open for what the host sends next."""
+    node.say(packet.OTA, payload, out, now)
+    if not node.sentinel and node.rounds.window:
+        node.agenda.drop(END)
+        node.agenda.at(node.clock.swarm(now) + _UPDATE_MS, END)
 
 
 def end(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:

@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "virtual": ("qres_host.virtual.cli:virtual", "Run boards without hardware."),
     "bench": ("qres_host.bench.cli:bench", "Measure beside peers, every round trip verified."),
     "provision": ("qres_host.provision:provision", "Give boards their name, role, keys and configuration."),
+    "ota": ("qres_host.ota.cli:update", "Update boards over the air, through the gateway."),
     "keys": ("qres_host.keys:keys", "Make, show, rotate and copy swarm keys."),
     "monitor": ("qres_host.monitor:monitor", "Watch the boards live in the terminal."),
     "replay": (

@@ -1,7 +1,8 @@
 """The secrets of this host: swarm keys by name, and what is known of the nodes' keys, in one file for its owner alone.
 
 `$QRES_KEYS`, else `$XDG_CONFIG_HOME/qres/keys.json`, else `~/.config/qres/keys.json`; mode 0600, replaced whole. A
-swarm has a key, perhaps the `next` one while it is being changed, and the last few before, for old captures.
+swarm has a key, perhaps the `next` one while it is being changed, and the last few before, for old captures. The
+private key that signs updates over the air is this host's, the same for all its swarms.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class KeyStore:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or store_path()
-        self._data: dict[str, Any] = {"version": 1, "swarms": {}, "nodes": {}}
+        self._data: dict[str, Any] = {"version": 1, "swarms": {}, "nodes": {}, "update": ""}
         try:
             mode = self.path.stat().st_mode
             text = self.path.read_text(encoding="utf-8")
@@ -57,6 +58,8 @@ class KeyStore:
                     if len(bytes.fromhex(key)) != KEY_BYTES:
                         raise ValueError(key)
             found["nodes"].items()
+            if len(bytes.fromhex(found.setdefault("update", ""))) not in (0, KEY_BYTES):
+                raise ValueError("update")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise QresError(f"{self.path} is damaged", "restore it from a copy, or move it away") from error
         self._data = found
@@ -97,6 +100,13 @@ class KeyStore:
         self._data["swarms"][name] = {"key": key.hex(), "next": "", "previous": [], "made_s": int(time.time())}
         self._write()
         return key
+
+    def update_key(self) -> bytes:
+        """Return the private key (Ed25519, 32 bytes) that signs updates over the air, made now unless it was before."""
+        if not self._data["update"]:
+            self._data["update"] = os.urandom(KEY_BYTES).hex()
+            self._write()
+        return bytes.fromhex(self._data["update"])
 
     def begin_rotation(self, name: str) -> bytes:
         """Return the key that a swarm is to get, made now unless it was before. Raises QresError (usage)."""

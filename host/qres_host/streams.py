@@ -165,7 +165,15 @@ class Joined(NamedTuple):
     build: bytes
 
 
-Found = Joined | Packet | Rejected | Samples | Coded | Missed | Telemetry | Model | Update | Alert | Event
+class Ota(NamedTuple):
+    """A frame of an update over the air: what the gateway or a board said (qres.port.ota)."""
+
+    node: int
+    swarm_ms: int
+    payload: bytes
+
+
+Found = Joined | Ota | Packet | Rejected | Samples | Coded | Missed | Telemetry | Model | Update | Alert | Event
 
 _EVENTS = {
     wire.TRACE: "trace",
@@ -305,6 +313,8 @@ class Streams:
             name = body[BUILD_BYTES:].decode(errors="replace")[:NAME_CHARACTERS]
             plain = "".join(c if c.isprintable() else "?" for c in name)
             out.append(Joined(at.node, at.swarm_ms, plain, body[:BUILD_BYTES]))
+        elif at.kind == packet.OTA:
+            out.append(Ota(at.node, at.swarm_ms, body))
         elif at.kind == packet.UPDATE:
             update = packet.unpack_update(body, int.from_bytes(body[4:6], "little"))
             record = Update(at.node, at.swarm_ms, update.epoch, update.base, update.residual, update.accuracy)

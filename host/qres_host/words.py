@@ -22,7 +22,7 @@ FLOOD_LINES = 2000  # a second: more than anyone reads
 _BEGIN = "Traceback (most recent call last):"
 _FILE = re.compile(r'  File "([^"]+)", line (\d+), in ')
 _FRAMES_MAX = 40  # of a traceback; deeper ones are recursion
-_SILENT = ("ack", "nak")  # commands whose answers nobody asked for
+_SILENT = ("ack", "nak", "ota")  # commands whose answers nobody asked for
 
 
 class Line(NamedTuple):

@@ -45,6 +45,9 @@ class Port(Storage, Protocol):
     def report(self, kind: int, payload: "bytes | bytearray") -> None:
         """Write one frame (events.WIRE_*), payload of at most 2,048 bytes, to the serial line."""
 
+    def stage(self, driver: "Any", payload: bytes) -> None:
+        """Let what updates the board hear the payload of an OTA frame; no effect where nothing can be updated."""
+
     def load_rtc(self) -> bytes:
         """What save_rtc() kept through deep sleep; b"" when there is nothing."""
 

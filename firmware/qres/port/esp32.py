@@ -210,6 +210,12 @@ class Port:
 
     # Memory
 
+    def stage(self, driver: "Any", payload: bytes) -> None:
+        """The updater is loaded with the first offer."""
+        from qres.port import ota
+
+        ota.stage(driver, payload)
+
     def load_rtc(self) -> bytes:
         """RTC memory."""
         return machine.RTC().memory()

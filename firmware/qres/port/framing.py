@@ -5,7 +5,7 @@ import json
 if False:
     from typing import Any
 
-LINE_BYTES = 256  # the longest line of a host
+LINE_BYTES = 352  # the longest line of a host: a whole frame in base64
 PAYLOAD_BYTES = 2048  # the longest payload that a host accepts
 _USB_PACKET = 64  # USB-Serial-JTAG stalls after a write of whole packets
 # CRC-16/CCITT-FALSE four bits at a time: 16 entries instead of 256, for the heap's sake.

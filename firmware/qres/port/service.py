@@ -21,7 +21,7 @@ if False:
 AWAKE_MAX_MIN = 240  # a board that nobody fetched must find back to sleep
 _RESET_MS = 200  # for the answer to leave
 _FILE = "config.json"
-_UNTOUCHABLE = ("swarm_key",)  # secrets do not travel in commands, which hosts log
+_UNTOUCHABLE = ("swarm_key", "update_key")  # hosts log commands; and whoever speaks to a board is not its owner
 _REFUSED = "unknown command or argument: time, status, get, set, awake, profile, snapshot, trace, restart"
 
 
@@ -50,9 +50,8 @@ class Meter:
         row[2] = max(row[2], ms)
         return actions
 
-    def snapshot(self, compact: bool) -> bytes:
-        """The node's snapshot."""
-        return self.node.snapshot(compact)
+    def __getattr__(self, name: str) -> "Any":
+        return getattr(self.node, name)
 
 
 def serve(driver: "Driver", name: str, argument: "Any") -> "list[Any]":

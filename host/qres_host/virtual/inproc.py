@@ -105,6 +105,9 @@ class InprocPort:
         self._board.said += framing.encode(kind, self._sequence, payload)
         self._sequence = (self._sequence + 1) & 0xFFFF
 
+    def stage(self, driver: Any, payload: bytes) -> None:
+        """Nothing to update: the node is this process's own."""
+
     def load_rtc(self) -> bytes:
         """RTC memory."""
         return self._board.rtc

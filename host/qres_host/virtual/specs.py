@@ -8,10 +8,12 @@ from typing import Any
 
 from qres_host import hardware
 from qres_host.errors import USAGE, QresError
+from qres_host.ota.bundle import public_key
 from qres_host.virtual import playback
 from qres_host.virtual.board import BoardSpec
 
 DEMO_KEY = "716265732d7669727475616c2d64656d6f2d6b65792d6e6f742d736563726574"  # public: virtual boards only
+DEMO_UPDATE_KEY = bytes.fromhex(DEMO_KEY)  # private key whose signature virtual boards believe; public as well
 
 DAY_ROWS = 24
 _MIN_EPOCH_MS = 60_000
@@ -35,6 +37,7 @@ def board_config(
         "name": recording.name,
         "role": role,
         "swarm_key": DEMO_KEY,
+        "update_key": public_key(DEMO_UPDATE_KEY).hex(),
         "period_ms": recording.period_ms,
         "channels": [channel.as_config() for channel in channels],
         "sensors": [{"driver": "adc", "pin": pin} for pin in range(len(channels))] if sensing else [],

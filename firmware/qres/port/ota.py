@@ -1,0 +1,356 @@
+"""Takes an update of the application over the air: what the gateway offers is checked, staged beside the application in
+place, and tried at the next boot (qres.port.trial).
+
+Frames of kind OTA (docs/wire.md) carry it.  The manifest comes first, signed (Ed25519) by whoever the configuration
+names in `update_key`; then the files that this board lacks, each verified by its hash in the manifest before it counts.
+What is staged stays, so a lost frame, a sleep or a power cut costs only what was under way: the chunks of the files
+that the host asked about last, at most BATCH_BYTES (or one larger file), which lie in RAM.
+"""
+
+import gc
+import hashlib
+import io
+import os
+import sys
+
+import qres
+from qres.events import IDLE, OTA
+from qres.port import trial
+
+if False:
+    from typing import Any
+
+    from qres.run import Driver
+
+OFFER, CHUNK, POLL, STATUS, INSTALL = 0, 1, 2, 3, 4  # the first byte of a payload
+READY, CURRENT, REFUSED, STAGED, CONFIRMED, INCOMPLETE = 0, 1, 2, 3, 4, 5  # what a STATUS tells
+CHUNK_BYTES = 216
+BATCH_BYTES = 6144
+FILE_BYTES = 1 << 17  # no file of the application is near this
+MANIFEST_BYTES = 1 << 14
+MAGIC = b"QRU1"
+SIGNED = b"qres update 1\0"  # before the hash of the manifest, in what is signed
+HASH_BYTES = 16
+_OFFER, _CHUNK, _POLL, _INSTALL = b"\0", b"\1", b"\2", b"\4"
+_OFFER_BYTES = 10
+_HEAD_BYTES = 14  # of a manifest: magic, sequence, build, count
+_SIGNATURE_BYTES = 64
+_SLOTS = 16  # in which the answers to an offer come ...
+_SLOT_MS = 16  # ... and the length of one
+_RESTART_MS = 500
+_ENERGY_PERMILLE = 150  # below it a board does not begin
+_NEEDED, _STAGED, _SAME = 0, 1, 2
+_MANIFEST = "manifest"  # in the folder of what is staged
+_PART = "part"
+
+
+class UpdateError(ValueError):
+    """Bytes that are no manifest."""
+
+
+class Manifest:
+    """The files of an application: `sequence` (unix seconds of its making), `build`, and for each file an entry
+    (path, bytes, bytes as packed, hash)."""
+
+    def __init__(self, data: bytes) -> None:
+        """Read a manifest without its signature.  UpdateError for anything that is none."""
+        self.files: "list[tuple[str, int, int, bytes]]" = []
+        if data[:4] != MAGIC or len(data) < _HEAD_BYTES:
+            raise UpdateError("no manifest")
+        self.sequence = int.from_bytes(data[4:8], "little")
+        self.build = data[8:12]
+        at = _HEAD_BYTES
+        for _ in range(int.from_bytes(data[12:14], "little")):
+            size = data[at] if at < len(data) else 0
+            end = at + 1 + size + 6 + HASH_BYTES
+            if not size or end > len(data):
+                raise UpdateError("a torn manifest")
+            path = str(data[at + 1 : at + 1 + size], "utf-8")
+            tail = data[at + 1 + size : end]
+            self.files.append((path, _u24(tail), _u24(tail[3:]), tail[6:]))
+            at = end
+        if at != len(data) or [1 for path, size, packed, _ in self.files if not _sane(path, max(size, packed))]:
+            raise UpdateError("not files of an application")
+
+
+def _u24(data: bytes) -> int:
+    return int.from_bytes(data[:3], "little")
+
+
+def _sane(path: str, size: int) -> bool:
+    """Whether an update may bring this file: the two of the root, or one of the package."""
+    parts = path.split("/")
+    inside = parts[0] == "qres" and len(parts) > 1 and not [1 for p in parts if p in ("", ".", "..")]
+    return (inside or path in trial.ROOT_FILES) and size < FILE_BYTES
+
+
+class Updater:
+    """One board's part: `hear` each OTA frame, send what it returns.  Files lie below `root`, which ends in a slash."""
+
+    def __init__(self, key: bytes, node: int, root: str = "/") -> None:
+        """`key`: the public key that signs updates, 32 bytes; none: every offer is refused.  `node`: own number."""
+        self.key = key
+        self.node = node
+        self.root = root
+        self.next = root + trial.NEXT + "/"
+        self.name = b""  # of the update that is being taken: first bytes of the hash of its signed manifest
+        self.why = ""  # why it is not taken after all
+        self.manifest_bytes = 0  # packed
+        self.manifest: "Manifest | None" = None
+        self.states = bytearray()  # of each file
+        self.buffers: "dict[int, tuple[bytearray, list[int]]]" = {}  # file -> (bytes, chunks that are missing)
+        self.answer: "tuple[int, bytes] | None" = None  # (own clock, payload) that waits for its slot
+
+    def after(self, driver: "Driver", event: "tuple[Any, ...]", queue: "list[Any]") -> None:
+        """See Driver.watchers: send the answer when its time has come; restart when all is staged and said."""
+        if event[0] == OTA and event[2][5] == STAGED and event[2][0] == STATUS:
+            driver.restart(_RESTART_MS)
+        if self.answer is None:
+            return
+        due, payload = self.answer
+        now = driver.port.now_ms()
+        if now >= due:
+            self.answer = None
+            queue.append((OTA, now, payload))
+        else:
+            driver.until_ms = min(driver.until_ms, due)
+            driver.kind = IDLE
+
+    def hear(self, payload: bytes, energy_permille: int) -> "tuple[int, bytes] | None":
+        """(delay in ms, payload of the answer) or None.  Any bytes do no harm.
+
+        `energy_permille`: what the battery has.
+        """
+        op, name, body = payload[:1], payload[1:5], payload[5:]
+        try:
+            if op == _OFFER and len(body) >= _OFFER_BYTES and _meant(body[_OFFER_BYTES:], self.node):
+                return self.node % _SLOTS * _SLOT_MS, self._offer(name, body, energy_permille)
+            if not name or name != self.name:
+                return None
+            if op == _CHUNK and len(body) > 4:
+                self._chunk(int.from_bytes(body[:2], "little"), int.from_bytes(body[2:4], "little"), body[4:])
+            elif op == _POLL and len(body) == 4:
+                return self.node % max(body[3], 1) * _SLOT_MS, self._poll(int.from_bytes(body[:2], "little"), body[2])
+            elif op == _INSTALL and _meant(body, self.node):
+                return 0, self._install()
+        except OSError as error:
+            self.why = "flash: " + str(error)
+            return 0, self._say(REFUSED, self.why.encode())
+        return None
+
+    def _say(self, word: int, rest: bytes) -> bytes:
+        return bytes([STATUS]) + self.name + bytes([word]) + rest
+
+    def _offer(self, name: bytes, body: bytes, energy_permille: int) -> bytes:
+        sequence, build = int.from_bytes(body[:4], "little"), body[4:8]
+        fresh, self.name = name != self.name, name
+        done = trial.read(self.root + trial.DONE)
+        trying = trial.exists(self.root + trial.STATE)
+        if build == qres.BUILD:
+            return self._say(CURRENT, bytes([trying]))
+        why = "" if fresh else self.why
+        if not self.key:
+            why = "no update_key"
+        elif trying:
+            why = "another update is being tried"
+        elif sequence <= done.get("sequence", 0):
+            why = "older than what it has had"
+        elif done.get("failed") == _hex(build):
+            why = "it failed here before"
+        elif energy_permille < _ENERGY_PERMILLE:
+            why = "battery low"
+        if why:
+            said = self._say(REFUSED, why.encode())
+            self.name = b""
+            return said
+        if fresh:
+            self.why = ""
+            self.manifest_bytes = int.from_bytes(body[8:10], "little")
+            self.manifest = None
+            self.buffers = {}
+            data = _read(self.next + _MANIFEST)
+            if data and hashlib.sha256(data).digest()[:4] == self.name:  # go on with what is staged
+                self._take_manifest(data)
+        return self._say(READY, b"")
+
+    def _take_manifest(self, data: bytes) -> None:
+        """Believe a signed manifest, if its signature is right, and look which of its files are here."""
+        from qres.ed25519 import verify
+
+        plain = data[_SIGNATURE_BYTES:]
+        right = verify(self.key, SIGNED + hashlib.sha256(plain).digest(), data[:_SIGNATURE_BYTES])
+        for used in ("ed25519", "sha512"):  # heap that nobody needs any more
+            sys.modules.pop("qres." + used, None)
+            if hasattr(qres, used):
+                delattr(qres, used)
+        if not right:
+            self.why = "not signed by the update_key"
+            return
+        try:
+            found = Manifest(plain)
+        except ValueError as error:
+            self.why = str(error)
+            return
+        self.states = bytearray(len(found.files))
+        for i in range(len(found.files)):
+            path, size, _, digest = found.files[i]
+            for folder, state in ((self.next, _STAGED), (self.root, _SAME)):
+                if _matches(folder + path, size, digest):
+                    self.states[i] = state
+                    break
+        self.manifest = found
+        gc.collect()
+
+    def _entry(self, index: int) -> "tuple[str, int, int, bytes]":
+        """The file of a number: 0 is the manifest itself, of which only the packed size is known."""
+        if index == 0:
+            return _MANIFEST, MANIFEST_BYTES, self.manifest_bytes, b""
+        if self.manifest is None or index > len(self.manifest.files):
+            return "", 0, 0, b""
+        return self.manifest.files[index - 1]
+
+    def _needs(self, index: int) -> bool:
+        if index == 0:
+            return self.manifest is None
+        return index <= len(self.states) and self.states[index - 1] == _NEEDED
+
+    def _poll(self, first: int, count: int) -> bytes:
+        """Which chunks of these files are missing, a bit each in their order.
+
+        There are buffers for these files from now on, and for no others.
+        """
+        if self.why:
+            return self._say(REFUSED, self.why.encode())
+        wanted = {}
+        bits = bytearray()
+        at = total = 0
+        for index in range(first, first + count):
+            packed = self._entry(index)[2]
+            chunks = (packed + CHUNK_BYTES - 1) // CHUNK_BYTES
+            total += packed
+            if self._needs(index) and total <= max(BATCH_BYTES, packed):
+                buffer = self.buffers.get(index) or (bytearray(packed), list(range(chunks)))
+                wanted[index] = buffer
+                for chunk in buffer[1]:
+                    k = at + chunk
+                    while len(bits) <= k >> 3:
+                        bits.append(0)
+                    bits[k >> 3] |= 1 << (k & 7)
+            at += chunks
+        self.buffers = wanted
+        return self._say(READY, first.to_bytes(2, "little") + bytes(bits))
+
+    def _chunk(self, index: int, chunk: int, data: bytes) -> None:
+        buffer = self.buffers.get(index)
+        if not buffer or chunk not in buffer[1]:
+            return
+        start = chunk * CHUNK_BYTES
+        if len(data) != min(CHUNK_BYTES, len(buffer[0]) - start):
+            return
+        buffer[0][start : start + len(data)] = data
+        buffer[1].remove(chunk)
+        if not buffer[1]:
+            del self.buffers[index]
+            self._finish(index, buffer[0])
+            gc.collect()
+
+    def _finish(self, index: int, packed: bytearray) -> None:
+        """Unpack a file that is complete; it counts when its hash is right, else it is asked for again."""
+        path, size, _, digest = self._entry(index)
+        trial.make_folders(self.next + path)
+        part = self.next + _PART
+        found, got = _unpack(packed, part, size)
+        if index == 0:
+            if found[:4] == self.name:
+                os.rename(part, self.next + path)
+                self._take_manifest(_read(self.next + path))
+        elif got == size and found[:HASH_BYTES] == digest:
+            os.rename(part, self.next + path)
+            self.states[index - 1] = _STAGED
+
+    def _install(self) -> bytes:
+        """Complete what is staged with the files that stay the same; the next boot tries it."""
+        if self.manifest is None or not self.states or min(self.states) == _NEEDED:
+            return self._say(INCOMPLETE, b"")
+        for i in range(len(self.states)):
+            path, size, _, digest = self.manifest.files[i]
+            if self.states[i] == _SAME:
+                trial.make_folders(self.next + path)
+                trial.copy(self.root + path, self.next + path)
+            if not _matches(self.next + path, size, digest):
+                self.states[i] = _NEEDED
+                return self._say(INCOMPLETE, b"")
+        trial.keep_only(self.next, [entry[0] for entry in self.manifest.files])
+        state = {"state": trial.TRYING, "build": _hex(self.manifest.build), "sequence": self.manifest.sequence}
+        trial.write(self.root + trial.STATE, dict(state, boots=0))
+        return self._say(STAGED, b"")
+
+
+def stage(driver: "Driver", payload: bytes) -> None:
+    """Let the board's updater hear a frame; the first one makes it."""
+    node = driver.node
+    found = [watcher for watcher in driver.watchers if isinstance(watcher, Updater)]
+    if not found:
+        found.append(Updater(node.cfg["update_key"] or b"", node.link.me))
+        driver.watchers.append(found[0])
+    said = found[0].hear(payload, node.pool.permille())
+    if said:
+        found[0].answer = (driver.port.now_ms() + said[0], said[1])
+
+
+def _hex(data: bytes) -> str:
+    return "".join(["%02x" % b for b in data])
+
+
+def _meant(nodes: bytes, node: int) -> bool:
+    """Whether a list of numbers, four bytes each, has this board's; an empty one means all."""
+    return not nodes or node.to_bytes(4, "little") in [nodes[i : i + 4] for i in range(0, len(nodes), 4)]
+
+
+def _read(path: str) -> bytes:
+    """A manifest; b"" when there is none."""
+    try:
+        if os.stat(path)[6] > MANIFEST_BYTES:
+            return b""
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def _matches(path: str, size: int, digest: bytes) -> bool:
+    """Whether a file has this size and SHA-256."""
+    try:
+        if os.stat(path)[6] != size:
+            return False
+        found = hashlib.sha256()
+        with open(path, "rb") as file:
+            while True:
+                data = file.read(512)
+                if not data:
+                    break
+                found.update(data)
+    except OSError:
+        return False
+    return found.digest()[:HASH_BYTES] == digest
+
+
+def _unpack(packed: "bytes | bytearray", path: str, limit: int) -> "tuple[bytes, int]":
+    """Write what zlib bytes hold, hardly more than `limit`; (SHA-256, bytes) of what could be read."""
+    from deflate import ZLIB, DeflateIO
+
+    found = hashlib.sha256()
+    size = 0
+    stream = DeflateIO(io.BytesIO(packed), ZLIB)
+    with open(path, "wb") as file:
+        while size <= limit:
+            try:
+                data = stream.read(512)
+            except (OSError, EOFError, ValueError):  # no zlib bytes
+                data = b""
+            if not data:
+                break
+            file.write(data)
+            found.update(data)
+            size += len(data)
+    return found.digest(), size
