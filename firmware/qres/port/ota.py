@@ -142,36 +142,40 @@ class Updater:
         return bytes([STATUS]) + self.name + bytes([word]) + rest
 
     def _offer(self, name: bytes, body: bytes, energy_permille: int) -> bytes:
-        sequence, build = int.from_bytes(body[:4], "little"), body[4:8]
-        fresh, self.name = name != self.name, name
-        done = trial.read(self.root + trial.DONE)
-        trying = trial.exists(self.root + trial.STATE)
-        if build == qres.BUILD:
-            return self._say(CURRENT, bytes([trying]))
+        size = int.from_bytes(body[8:10], "little")
+        fresh = name != self.name or (self.manifest is None and size != self.manifest_bytes)
+        self.name = name
+        if body[4:8] == qres.BUILD:
+            return self._say(CURRENT, bytes([trial.exists(self.root + trial.STATE)]))
         why = "" if fresh else self.why
-        if not self.key:
-            why = "no update_key"
-        elif trying:
-            why = "another update is being tried"
-        elif sequence <= done.get("sequence", 0):
-            why = "older than what it has had"
-        elif done.get("failed") == _hex(build):
-            why = "it failed here before"
-        elif energy_permille < _ENERGY_PERMILLE:
+        if energy_permille < _ENERGY_PERMILLE:
             why = "battery low"
+        why = why or self._objection(int.from_bytes(body[:4], "little"), body[4:8])
         if why:
             said = self._say(REFUSED, why.encode())
             self.name = b""
             return said
         if fresh:
             self.why = ""
-            self.manifest_bytes = int.from_bytes(body[8:10], "little")
+            self.manifest_bytes = size
             self.manifest = None
+            self.states = bytearray()
             self.buffers = {}
             data = _read(self.next + _MANIFEST)
             if data and hashlib.sha256(data).digest()[:4] == self.name:  # go on with what is staged
                 self._take_manifest(data)
         return self._say(READY, b"")
+
+    def _objection(self, sequence: int, build: bytes) -> str:
+        """Why this board does not take such an update; "" when it does."""
+        done = trial.read(self.root + trial.DONE)
+        if not self.key:
+            return "no update_key"
+        if trial.exists(self.root + trial.STATE):
+            return "another update is being tried"
+        if sequence <= done.get("sequence", 0):
+            return "older than what it has had"
+        return "it failed here before" if done.get("failed") == _hex(build) else ""
 
     def _take_manifest(self, data: bytes) -> None:
         """Believe a signed manifest, if its signature is right, and look which of its files are here."""
@@ -190,6 +194,9 @@ class Updater:
             found = Manifest(plain)
         except ValueError as error:
             self.why = str(error)
+            return
+        self.why = self._objection(found.sequence, found.build)  # an offer is not signed
+        if self.why:
             return
         self.states = bytearray(len(found.files))
         for i in range(len(found.files)):

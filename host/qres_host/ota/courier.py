@@ -66,7 +66,7 @@ class Courier:
             if record.rssi_dbm == 0:  # its own frame
                 self._devices[record.node] = record.device
             if rollout is not None:
-                rollout.heard(now_ms, record.node)
+                rollout.heard(now_ms, record.node, record.kind)
         elif isinstance(record, Telemetry):
             if record.values["role"] == SENTINEL and record.node in self._devices:
                 self._sentinels[self._devices[record.node]] = record.node
@@ -81,7 +81,9 @@ class Courier:
     def _event(self, now_ms: int, record: Event) -> None:
         value = record.value or {}
         if record.kind == "peers":
-            if self._rollout is None and record.device in self._sentinels:  # it follows the telemetry that was asked for
+            if (
+                self._rollout is None and record.device in self._sentinels
+            ):  # it follows the telemetry that was asked for
                 self._begin(record.device, value.get("peers"))
         elif self._rollout is None or record.device != self._gateway:
             return

@@ -1,6 +1,6 @@
 """How an update gets to the boards: what to say next and what each board has answered. No I/O and no clock of its own.
 
-The gateway offers the update whenever a board that needs it is heard. Those that accept stay awake. Then, batch of
+The gateway offers the update whenever a board that needs it may be listening. Those that accept stay awake. Then, batch of
 files by batch, they are asked which chunks they lack, and every chunk that one of them lacks is sent once for all,
 until none lacks any. When a board has everything it is told to install it; it restarts, proves the new application, and
 says so. The gateway itself comes last. A board that falls silent keeps what it has and is offered the rest when it is
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from qres import packet
 from qres.port import ota
 
 from qres_host.ota.bundle import Bundle
@@ -75,7 +76,7 @@ class Rollout:
         self.sent_bytes = 0
         self._unconfirmed = 0
         self._moved_ms = 0  # when the gateway last confirmed or was given something
-        self._offered_ms = -1_000_000
+        self._offered_ms = self._window_ms = -1_000_000
         self._now_ms = 0
         self._out: list[bytes] = []
         self._wait_ms = 0  # the script goes on then ...
@@ -89,10 +90,12 @@ class Rollout:
 
     # What is heard
 
-    def heard(self, now_ms: int, node: int) -> None:
-        """A board has sent a frame of any kind."""
+    def heard(self, now_ms: int, node: int, kind: int) -> None:
+        """A board has sent a frame of that kind (qres.packet). The gateway's beacon begins a window of all boards."""
         if node in self.targets:
             self.targets[node].heard_ms = now_ms
+        if node == self.gateway and kind == packet.MODEL:
+            self._window_ms = now_ms
 
     def joined(self, now_ms: int, node: int, build: bytes) -> None:
         """A board has started, and told what it runs."""
@@ -194,7 +197,7 @@ class Rollout:
             target.node
             for target in self.targets.values()
             if target.stage in (Stage.QUEUED, *_INSTALLED)
-            and (self._now_ms - target.heard_ms < AWAKE_MS or target.node == self.gateway)
+            and (target.node == self.gateway or self._now_ms - max(target.heard_ms, self._window_ms) < AWAKE_MS)
         ]
         if not awake or self._now_ms - self._offered_ms < OFFER_MS:
             return False

@@ -1,0 +1,444 @@
+"""Updates over the air: what boards believe, how a lossy air is survived, and that no power cut leaves half of two."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import random
+import shutil
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import qres
+from qres.port import ota, trial
+from qres_host.errors import QresError
+from qres_host.ota import bundle as bundles
+from qres_host.ota import job as jobs
+from qres_host.ota.bundle import Bundle
+from qres_host.ota.job import Job, Progress
+from qres_host.ota.rollout import Rollout, Stage
+
+PRIVATE = bytes(range(32))
+OTHER = bytes(range(1, 33))
+NEW, OLD = b"new!", b"old!"
+NODE = 7
+ANYTHING = 1000  # energy, permille
+
+
+class _Inflate:
+    """MicroPython's DeflateIO, as far as the updater uses it."""
+
+    def __init__(self, stream: io.BytesIO, form: int) -> None:
+        self._stream, self._rest = stream, zlib.decompressobj()
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes; OSError for what is no zlib stream, as on a board."""
+        try:
+            return self._rest.decompress(self._rest.unconsumed_tail or self._stream.read(), size)
+        except zlib.error as error:
+            raise OSError(22) from error
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A board's modules, and the application that it runs."""
+    monkeypatch.setitem(sys.modules, "deflate", SimpleNamespace(ZLIB=1, DeflateIO=_Inflate))
+    monkeypatch.setattr(qres, "BUILD", OLD)
+
+
+def application(salt: int, files: int = 12) -> dict[str, bytes]:
+    """Files of many sizes, one of them larger than a batch; half of them are the same for every `salt`."""
+    rng = random.Random(salt)
+    fixed = random.Random(5)
+    found = {"boot.py": b"boot", "main.py": b"main %d" % salt, "qres/empty.mpy": b""}
+    for k in range(files):
+        source, size = (rng, 300 * k + 5) if k % 2 else (fixed, 700)
+        found[f"qres/{'port/' if k % 3 else ''}m{k}.mpy"] = source.randbytes(size)
+    found["qres/large.mpy"] = rng.randbytes(9000)
+    found["qres/__init__.mpy"] = b"build %d" % salt
+    return found
+
+
+def put(root: Path, files: dict[str, bytes]) -> None:
+    """Write files below a board's root."""
+    for path, data in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(data)
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def update(files: dict[str, bytes], build: bytes = NEW, sequence: int = 100, private: bytes = PRIVATE) -> Bundle:
+    """What a host sends."""
+    return bundles.make(files, build, private, sequence)
+
+
+class Board:
+    """A board with an application in place."""
+
+    def __init__(self, root: Path, node: int = NODE, files: dict[str, bytes] | None = None) -> None:
+        self.root, self.node = root, node
+        put(root, application(0) if files is None else files)
+        (root / "config.json").write_bytes(b"{}")
+        self.updater = ota.Updater(bundles.public_key(PRIVATE), node, f"{root}/")
+
+    def hear(self, payload: bytes) -> bytes | None:
+        """One frame; the answer."""
+        said = self.updater.hear(payload, ANYTHING)
+        return said[1] if said else None
+
+    def restart(self) -> None:
+        """RAM is lost."""
+        self.updater = ota.Updater(self.updater.key, self.node, f"{self.root}/")
+
+    def boots(self, slept: bool = False) -> str:
+        """A boot as main.py does it: "" or NEXT, from where it runs."""
+        if not (self.root / trial.STATE).exists():
+            return ""
+        return trial.NEXT if trial.choose(slept, f"{self.root}/") else ""
+
+
+def offer(bundle: Bundle, nodes: bytes = b"") -> bytes:
+    """The first frame."""
+    head = bundle.sequence.to_bytes(4, "little") + bundle.build + len(bundle.parts[0]).to_bytes(2, "little")
+    return bytes([ota.OFFER]) + bundle.name + head + nodes
+
+
+def deliver(board: Board, bundle: Bundle, files: range | None = None) -> None:
+    """Everything once, nothing lost."""
+    board.hear(offer(bundle))
+    for first, count in bundle.batches():
+        if files is not None and first not in files:
+            continue
+        board.hear(bytes([ota.POLL]) + bundle.name + first.to_bytes(2, "little") + bytes([count, 1]))
+        for index in range(first, first + count):
+            for k in range(bundle.chunks(index)):
+                head = bytes([ota.CHUNK]) + bundle.name + index.to_bytes(2, "little") + k.to_bytes(2, "little")
+                board.hear(head + bundle.chunk(index, k))
+
+
+def install(board: Board, bundle: Bundle) -> bytes | None:
+    """The last frame; the answer without its head."""
+    said = board.hear(bytes([ota.INSTALL]) + bundle.name)
+    return said[5:] if said else None
+
+
+# What a board believes
+
+
+def test_an_update_is_staged_tried_confirmed_and_put_in_place(tmp_path: Path) -> None:
+    board, new = Board(tmp_path), application(1)
+    bundle = update(new)
+    deliver(board, bundle)
+    assert install(board, bundle) == bytes([ota.STAGED])
+    before = {path: data for path, data in tree(tmp_path).items() if not path.startswith(trial.NEXT)}
+    assert application(0).items() <= before.items(), "nothing of the application in place has changed"
+    assert {p: d for p, d in tree(tmp_path / trial.NEXT).items() if p != "manifest"} == new
+    assert board.boots() == trial.NEXT and board.boots(slept=True) == trial.NEXT
+    trial.write(f"{tmp_path}/{trial.STATE}", {**trial.read(f"{tmp_path}/{trial.STATE}"), "state": trial.CONFIRMED})
+    assert board.boots() == ""
+    assert tree(tmp_path) == {**new, "config.json": b"{}", trial.DONE: b'{"failed": "", "sequence": 100}'}
+    board.restart()
+    older = board.hear(offer(update(application(2), b"more", 100)))
+    assert older is not None and older[5] == ota.REFUSED and b"older" in older
+
+
+def test_only_what_changed_is_asked_for(tmp_path: Path) -> None:
+    board, bundle = Board(tmp_path), update(application(1))
+    deliver(board, bundle, range(1))
+    manifest = board.updater.manifest
+    assert manifest is not None
+    wanted = {manifest.files[i][0] for i, state in enumerate(board.updater.states) if not state}
+    assert wanted == {path for path, data in application(1).items() if application(0).get(path) != data}
+
+
+def test_a_board_that_restarts_too_often_goes_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    board, bundle = Board(tmp_path), update(application(1))
+    deliver(board, bundle)
+    install(board, bundle)
+    assert [board.boots() for _ in range(trial.BOOTS + 1)] == [trial.NEXT] * trial.BOOTS + [""]
+    assert "failed here" in capsys.readouterr().out
+    kept = tree(tmp_path)
+    assert application(0).items() <= kept.items() and trial.STATE not in kept and not (tmp_path / trial.NEXT).exists()
+    said = board.hear(offer(bundle))
+    assert said is not None and said[5] == ota.REFUSED and b"failed here before" in said
+    assert board.hear(offer(update(application(2), b"next"))) is not None
+
+
+@pytest.mark.parametrize(
+    ("bundle", "energy", "why"),
+    [
+        (update(application(1), private=OTHER), ANYTHING, b"not signed"),
+        (update(application(1), sequence=0), ANYTHING, b"older"),
+        (update(application(1)), 149, b"battery low"),
+    ],
+)
+def test_what_is_refused_says_why(tmp_path: Path, bundle: Bundle, energy: int, why: bytes) -> None:
+    board = Board(tmp_path)
+    said = board.updater.hear(offer(bundle), energy)
+    if said is None or said[1][5] == ota.READY:
+        deliver(board, bundle, range(1))
+        said = (0, board.hear(bytes([ota.POLL]) + bundle.name + bytes([0, 0, 1, 1])) or b"")
+    assert said[1][5] == ota.REFUSED and why in said[1]
+    board.restart()
+    assert not (tmp_path / trial.STATE).exists()
+
+
+def test_without_a_key_or_for_others_or_twice(tmp_path: Path) -> None:
+    board, bundle = Board(tmp_path), update(application(1))
+    assert board.hear(offer(bundle, (NODE + 1).to_bytes(4, "little"))) is None
+    said = ota.Updater(b"", NODE, f"{tmp_path}/").hear(offer(bundle), ANYTHING)
+    assert said is not None and b"no update_key" in said[1]
+    same = board.hear(offer(update(application(0), OLD)))
+    assert same is not None and same[5:] == bytes([ota.CURRENT, 0])
+    assert install(board, bundle) is None, "never offered"
+    board.hear(offer(bundle))
+    assert install(board, bundle) == bytes([ota.INCOMPLETE])
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["config.json", "../main.py", "qres/../config.json", "qres//x", "qres", "/qres/a", "lib/a.py", "node.key", "qres/"],
+)
+def test_a_signed_manifest_reaches_nothing_but_the_application(tmp_path: Path, path: str) -> None:
+    board = Board(tmp_path)
+    bundle = update({**application(1), path: b"x"})
+    deliver(board, bundle)
+    assert board.updater.manifest is None and install(board, bundle) == bytes([ota.INCOMPLETE])
+    assert (tmp_path / "config.json").read_bytes() == b"{}"
+
+
+def test_any_bytes_do_no_harm(tmp_path: Path) -> None:
+    board, bundle, rng = Board(tmp_path), update(application(1)), random.Random(4)
+    board.hear(offer(bundle))
+    for _ in range(3000):
+        size = rng.choice((0, 1, 4, 5, 6, 9, 10, 15, 40, 231))
+        head = bytes([rng.randrange(6)]) + (bundle.name if rng.random() < 0.8 else rng.randbytes(4))
+        board.hear((head + rng.randbytes(226))[:size])
+        if rng.random() < 0.01:
+            board.hear(offer(bundle))
+    for size in range(60):
+        with pytest.raises(ValueError):
+            ota.Manifest((ota.MAGIC + rng.randbytes(size))[: size + 4])
+    assert {p: d for p, d in tree(tmp_path).items() if p.startswith("qres")} == {
+        p: d for p, d in application(0).items() if p.startswith("qres")
+    }
+    for _ in range(2):  # what noise had put among the chunks costs one round
+        deliver(board, bundle)
+    assert install(board, bundle) == bytes([ota.STAGED]), "and an honest update still comes through"
+
+
+def test_a_damaged_chunk_costs_its_file_only(tmp_path: Path) -> None:
+    board, bundle = Board(tmp_path), update(application(1))
+    deliver(board, bundle, range(1))
+    large = bundle.paths.index("qres/large.mpy") + 1
+    board.hear(bytes([ota.POLL]) + bundle.name + large.to_bytes(2, "little") + bytes([1, 1]))
+    for k in range(bundle.chunks(large)):
+        head = bytes([ota.CHUNK]) + bundle.name + large.to_bytes(2, "little") + k.to_bytes(2, "little")
+        data = bundle.chunk(large, k)
+        board.hear(head + (bytes(len(data)) if k == 3 else data))
+    assert not board.updater.states[large - 1]
+    deliver(board, bundle)
+    assert install(board, bundle) == bytes([ota.STAGED])
+
+
+def test_a_full_flash_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    board, bundle = Board(tmp_path), update(application(1))
+    deliver(board, bundle, range(1))
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "no space")
+
+    monkeypatch.setattr(ota, "_unpack", full)
+    deliver(board, bundle)
+    said = board.hear(bytes([ota.POLL]) + bundle.name + bytes([1, 0, 1, 1]))
+    assert said is not None and said[5] == ota.REFUSED and b"flash" in said
+
+
+# Power cuts
+
+
+class PowerCut(BaseException):
+    """The battery fell out."""
+
+
+@pytest.fixture
+def cut(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
+    """Each change of the file system counts down `left`; at 0 the power fails before it."""
+    state = {"left": -1}
+    real = {name: getattr(os, name) for name in ("rename", "remove", "rmdir", "mkdir")}
+
+    def wrapped(name: str) -> Any:
+        def call(*arguments: Any, **named: Any) -> Any:
+            if state["left"] == 0:
+                raise PowerCut
+            state["left"] -= 1
+            return real[name](*arguments, **named)
+
+        return call
+
+    for name in real:
+        monkeypatch.setattr(os, name, wrapped(name))
+    yield state
+    state["left"] = -1
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_a_power_cut_at_any_step_leaves_a_whole_application(
+    tmp_path: Path, cut: dict[str, int], confirmed: bool
+) -> None:
+    first = Board(tmp_path / "first")
+    bundle, old, new = update(application(1)), application(0), application(1)
+    deliver(first, bundle)
+    install(first, bundle)
+    path = f"{first.root}/{trial.STATE}"
+    state = trial.read(path)
+    trial.write(path, {**state, "state": trial.CONFIRMED} if confirmed else {**state, "boots": trial.BOOTS})
+    steps = 0
+    while True:
+        root = tmp_path / f"cut{steps}"
+        shutil.copytree(first.root, root)
+        board = Board(root, files={})
+        cut["left"] = steps
+        done = False
+        with contextlib.suppress(PowerCut):
+            done = board.boots() == ""
+        cut["left"] = -1
+        runs = {p: d for p, d in tree(root).items() if p.startswith("qres/")}
+        if not done:
+            staged = {p.partition("/")[2]: d for p, d in tree(root).items() if p.startswith("next/qres/")}
+            whole = [{p: d for p, d in a.items() if p.startswith("qres/")} for a in (old, new)]
+            assert runs in whole or staged == whole[1], steps
+            assert board.boots() == ""
+        assert {p: d for p, d in tree(root).items() if p in new or p in old} == (new if confirmed else old), steps
+        assert (
+            not (root / trial.NEXT).exists() and not (root / trial.OLD).exists() and not (root / trial.STATE).exists()
+        )
+        cut["left"] = -1
+        if done:
+            break
+        shutil.rmtree(root)
+        steps += 1
+    assert steps > 10
+
+
+def test_a_power_cut_while_it_is_fetched_costs_what_was_under_way(tmp_path: Path, cut: dict[str, int]) -> None:
+    board, bundle, rng = Board(tmp_path), update(application(1)), random.Random(9)
+    for _ in range(200):
+        cut["left"] = rng.randrange(30)
+        try:
+            deliver(board, bundle)
+            said = install(board, bundle)
+        except PowerCut:
+            said = None
+        cut["left"] = -1
+        if said == bytes([ota.STAGED]):
+            break
+        board.restart()
+    assert said == bytes([ota.STAGED])
+    assert {p: d for p, d in tree(tmp_path / trial.NEXT).items() if p != "manifest"} == application(1)
+
+
+# A lossy air
+
+
+def swarm(root: Path, count: int) -> dict[int, Board]:
+    """Some boards; the first is the gateway."""
+    return {node: Board(root / str(node), node) for node in range(count)}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_all_boards_get_it_over_a_lossy_air(tmp_path: Path, seed: int) -> None:
+    rng, bundle = random.Random(seed), update(application(1))
+    boards = swarm(tmp_path, 4)
+    loss = rng.choice((0.0, 0.1, 0.3, 0.5))
+    rollout = Rollout(bundle, list(boards), 0)
+    now, late, frames = 0, list[tuple[int, int, bytes]](), 0
+    for now in range(0, 3_600_000, 20):
+        for node in boards if now % 10_000 == 0 else ():  # a radio window; some sleep through it
+            if rng.random() > 0.3:
+                rollout.heard(now, node, 1)
+        for payload in rollout.due(now):
+            frames += 1
+            rollout.confirmed(now)
+            for node, board in boards.items():
+                if node and rng.random() < loss:
+                    continue
+                said = board.updater.hear(payload, ANYTHING)
+                if said:
+                    late.append((now + said[0] + 20, node, said[1]))
+        for entry in [entry for entry in late if entry[0] <= now]:
+            late.remove(entry)
+            if not entry[1] or rng.random() >= loss:
+                rollout.said(now, entry[1], entry[2])
+            if entry[2][5] == ota.STAGED:
+                restarted(boards[entry[1]], rollout, now, bundle)
+        if rollout.over:
+            break
+    assert rollout.over and {t.stage for t in rollout.targets.values()} == {Stage.UPDATED}, (now, loss)
+    best = sum(bundle.chunks(k) for k in range(len(bundle.parts)))
+    assert frames < best * 14 + 400, (frames, best, loss)
+    for board in boards.values():
+        assert {p: d for p, d in tree(board.root).items() if p in application(1)} == application(1)
+
+
+def restarted(board: Board, rollout: Rollout, now: int, bundle: Bundle) -> None:
+    """The board tries the update, finds that it works, and puts it in place."""
+    assert board.boots() == trial.NEXT
+    rollout.joined(now, board.node, bundle.build + b"\0")
+    path = f"{board.root}/{trial.STATE}"
+    trial.write(path, {**trial.read(path), "state": trial.CONFIRMED})
+    rollout.said(now, board.node, trial.CONFIRMATION + bundle.build)
+    assert board.boots() == ""
+
+
+def test_a_board_that_comes_back_with_the_old_application_has_failed(tmp_path: Path) -> None:
+    bundle = update(application(1))
+    rollout = Rollout(bundle, [1, 2], 2)
+    rollout.said(0, 1, bytes([ota.STATUS]) + bundle.name + bytes([ota.STAGED]))
+    rollout.joined(1, 1, bundle.build + b"\0")
+    assert rollout.targets[1].stage == Stage.TRYING
+    rollout.joined(2, 1, OLD + b"\0")
+    assert rollout.targets[1].stage == Stage.FAILED
+    for payload in (b"", b"\3", b"\3abcd\0", bytes([ota.STATUS]) + bundle.name + b"\x09x", b"\0" * 40):
+        rollout.said(3, 2, payload)
+    assert rollout.targets[2].stage == Stage.QUEUED
+
+
+# Jobs
+
+
+def test_a_job_survives_and_is_one_process_s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert jobs.load() is None and jobs.load_progress() is None and not jobs.drop()
+    job = Job(update(application(1)), [1, 2])
+    jobs.save(job)
+    assert jobs.load() == job
+    jobs.save_progress(Progress("aa", "bb", [{"node": 1, "stage": "updated", "why": "", "done": 1.0, "heard_s": 5}]))
+    told = jobs.load_progress()
+    assert told is not None and told.boards[0]["node"] == 1
+    with jobs.held() as mine, jobs.held() as second:
+        assert mine and not second
+    (jobs.folder() / "job.json").write_text("torn")
+    assert jobs.load() is None and jobs.drop()
+
+
+def test_what_no_board_could_take_is_refused_here() -> None:
+    with pytest.raises(QresError, match="too large"):
+        update({"qres/x.mpy": bytes(1 << 17)})
+    with pytest.raises(QresError, match="too many files"):
+        update({f"qres/{'n' * 40}{k}.mpy": b"" for k in range(300)})
+    bundle = update(application(1))
+    assert bundle.name == hashlib.sha256(zlib.decompress(bundle.parts[0])).digest()[:4]
+    spread = [k for first, count in bundle.batches() for k in range(first, first + count)]
+    assert spread == list(range(len(bundle.parts)))
