@@ -17,7 +17,7 @@ from typing import Any
 
 from qres import config, packet, regime
 from qres_host import cli
-from qres_host.bench import collector, detect_sheets, numerics_sheets, predict_sheets, ram_sheets, record, report
+from qres_host.bench import collector, detect_sheets, numerics_sheets, ota, predict_sheets, ram_sheets, record, report
 from qres_host.bench.sheet import Sheet
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -148,6 +148,7 @@ SHEETS: dict[str, Callable[[Any], list[Sheet]]] = {
     "predict": predict_sheets.sheets,
     "collector": collector.sheets,
     "detect": detect_sheets.sheets,
+    "ota": ota.sheets,
     "ram": ram_sheets.sheets,
 }
 BLOCKS: dict[str, Callable[[], str]] = {

@@ -93,7 +93,8 @@ def list_keys(as_json: bool = False) -> int:
         for mac, facts in sorted(store.nodes().items())
     ]
     if as_json:
-        print(json.dumps({"file": str(store.path), "swarms": swarms, "boards": nodes}))
+        signer = _signer(store) if store.signs_updates() else ""
+        print(json.dumps({"file": str(store.path), "swarms": swarms, "boards": nodes, "update_key": signer}))
         return OK
     for row in swarms:
         made = time.strftime("%Y-%m-%d", time.localtime(row["made_s"]))
@@ -102,6 +103,8 @@ def list_keys(as_json: bool = False) -> int:
     for node in nodes:
         where = "kept here" if node["kept"] else "on the board alone"
         print(f"board {node['mac']} {node.get('name', '-'):<16} node key {node.get('node_key') or '-'} ({where})")
+    if store.signs_updates():
+        print(f"updates over the air are signed by {_signer(store)[:16]}...")
     if not swarms:
         print("no keys yet: make one with `qres keys new`")
     return OK
@@ -153,7 +156,10 @@ def import_key(name: str, source: Path) -> int:
     """Keep the key in SOURCE: a file of `qres keys export`, a board's config.json, or - for hex digits to be read."""
     text = sys.stdin.readline().strip() if str(source) == "-" else f"{source.parent}/{source.name}"
     key = parse_key(text)
-    KeyStore().add(name, key)
+    store = KeyStore()
+    store.add(name, key)
+    if str(source) != "-":
+        store.sign_updates_with(str(json.loads(source.read_text()).get("update_private_key", "")))
     print(f"{name}: {fingerprint(key)}")
     return OK
 
@@ -163,11 +169,14 @@ def import_key(name: str, source: Path) -> int:
 @click.argument("target", required=False, type=click.Path(path_type=Path))
 @click.option("--reveal", is_flag=True, help="Print it instead of writing a file.")
 def export(name: str, target: Path | None, reveal: bool) -> int:
-    """Write a swarm's key to the new file TARGET, for its owner alone (mode 0600)."""
+    """Write a swarm's key to the new file TARGET, for its owner alone (mode 0600); with the one that signs updates."""
     key = _need(KeyStore(), name)
     if target is None and not reveal:
         raise QresError("an export is a secret", "name a file, or print it with --reveal", USAGE)
-    text = json.dumps({"swarm_key": key.hex()})
+    store = KeyStore()
+    text = json.dumps(
+        {"swarm_key": key.hex(), **({"update_private_key": store.update_key().hex()} if store.signs_updates() else {})}
+    )
     if target is None:
         print(text)
         return OK
@@ -200,6 +209,13 @@ def _need(store: KeyStore, name: str) -> bytes:
         known = ", ".join(store.swarms()) or "none yet: `qres keys new`"
         raise QresError(f"no key '{name}' here", f"there is {known}", USAGE)
     return key
+
+
+def _signer(store: KeyStore) -> str:
+    """Return the public key of whoever signs updates here: the `update_key` of boards."""
+    from qres_host.ota.bundle import public_key
+
+    return public_key(store.update_key()).hex()
 
 
 def _row(store: KeyStore, name: str) -> dict[str, Any]:

@@ -108,6 +108,20 @@ class KeyStore:
             self._write()
         return bytes.fromhex(self._data["update"])
 
+    def signs_updates(self) -> bool:
+        """Return whether there is a key that signs updates."""
+        return bool(self._data["update"])
+
+    def sign_updates_with(self, private: str) -> None:
+        """Take the private key of another host, in hexadecimal, unless there is one here; "" changes nothing."""
+        try:
+            good = len(bytes.fromhex(private)) == KEY_BYTES
+        except ValueError:
+            good = False
+        if good and not self._data["update"]:
+            self._data["update"] = private
+            self._write()
+
     def begin_rotation(self, name: str) -> bytes:
         """Return the key that a swarm is to get, made now unless it was before. Raises QresError (usage)."""
         swarm = self._swarm(name)

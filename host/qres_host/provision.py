@@ -23,6 +23,7 @@ from qres_host.devices import Device, Uri, require
 from qres_host.errors import OK, PARTIAL, USAGE, QresError
 from qres_host.keys import parse_key
 from qres_host.keystore import DEFAULT, KeyStore, fingerprint
+from qres_host.ota.bundle import public_key
 from qres_host.repl import Repl
 from qres_host.talk import parse
 
@@ -35,7 +36,7 @@ class Wish:
     """What boards shall be.
 
     `key` goes to boards that have none, and when `insist` also to those whose key has the fingerprint `present`. None:
-    the key of `swarm` in the store, made when a board needs it.
+    the key of `swarm` in the store, made when a board needs it. `update_key`: of this host, for boards that have none.
     """
 
     changes: dict[str, Any]
@@ -46,6 +47,7 @@ class Wish:
     name: str = ""
     node_key: str = "board"
     new_node_key: bool = False
+    update_key: str = ""
 
 
 @dataclass
@@ -99,7 +101,8 @@ def plan(state: State, wish: Wish) -> tuple[dict[str, Any], list[str]]:
         there, wanted = state.key or "none", wish.present or "none"
         raise QresError(f"it holds the key {there}, not {wanted}", "to take it over: --rotate --from THAT_KEY")
     name = {"name": wish.name.replace("{mac}", state.mac.replace(":", "")[-4:])} if wish.name else {}
-    config = {**state.config, **wish.changes, **name}
+    update = {"update_key": wish.update_key} if wish.update_key and not state.config.get("update_key") else {}
+    config = {**state.config, **update, **wish.changes, **name}
     config = {key: value for key, value in config.items() if value is not None}
     changed = sorted(k for k in {*config, *state.config} if config.get(k) != state.config.get(k))
     if fresh_key and wish.key is not None:
@@ -284,6 +287,8 @@ def provision(
     uris = _chosen(devices, everyone, name)
     changes = _changes(board, config_path, pairs, role)
     wish = Wish(changes, swarm or DEFAULT, name=name, node_key=node_key, new_node_key=new_node_key)
+    if not dry_run:  # which makes nothing
+        wish.update_key = public_key(KeyStore().update_key()).hex()
     _choose_key(wish, swarm, rotate, from_key, dry_run)
     run = Provision(uris, wish, (lambda *_: None) if as_json else lambda uri, what: click.echo(f"{uri}: {what}"))
     run.run(dry_run, rotate)

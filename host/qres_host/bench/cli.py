@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "boards": ("qres_host.bench.boards:command", "Many boards flashed at once; an image beside file by file."),
     "collector": ("qres_host.bench.collector:command", "CPU time of listening to many boards, and what is lost."),
     "detect": ("qres_host.bench.detect:command", "Alarms and regimes beside other detectors: NAB, SKAB, storms."),
+    "ota": ("qres_host.bench.ota:command", "Updates over the air: frames and time on a lossy radio."),
     "numerics": ("qres_host.bench.numerics:command", "Error and cost of the whole-number functions and statistics."),
 }
 EXAMPLE = """\b

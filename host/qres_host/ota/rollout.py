@@ -1,7 +1,7 @@
 """How an update gets to the boards: what to say next and what each board has answered. No I/O and no clock of its own.
 
-The gateway offers the update whenever a board that needs it may be listening. Those that accept stay awake. Then, batch of
-files by batch, they are asked which chunks they lack, and every chunk that one of them lacks is sent once for all,
+The gateway offers the update whenever a board that needs it may be listening. Those that accept stay awake. Then, batch
+of files by batch, they are asked which chunks they lack, and every chunk that one of them lacks is sent once for all,
 until none lacks any. When a board has everything it is told to install it; it restarts, proves the new application, and
 says so. The gateway itself comes last. A board that falls silent keeps what it has and is offered the rest when it is
 heard again.

@@ -14,7 +14,9 @@ import click
 from qres_host.collector import Collector
 from qres_host.devices import require
 from qres_host.errors import QresError
-from qres_host.replay import KEY_VARIABLE, find_key, parse_key, replay_capture
+from qres_host.keys import KEY_VARIABLE, find_key, key_for
+from qres_host.ota.courier import Courier
+from qres_host.replay import replay_capture
 from qres_host.view import View
 from qres_host.web.server import DEFAULT_HOST, open_browser, start_server
 
@@ -51,7 +53,8 @@ def serve(
 ) -> None:
     """Show the swarm in the browser, live from the named DEVICEs (all that are present by default).
 
-    It listens on this machine only, unless --host says otherwise; there is no password then.
+    It listens on this machine only, unless --host says otherwise; there is no password then. Updates of `qres ota` are
+    carried out through the gateway that it holds.
     """
     if played is not None and (devices or capture):
         raise click.UsageError("--replay shows a capture; leave out devices and --capture")
@@ -82,8 +85,13 @@ def _collecting(devices: tuple[str, ...], key: str, db: Path | None, capture: Pa
     uris = require(devices)
     view = View(speed=1.0)
     note = f"live from {uris[0] if len(uris) == 1 else f'{len(uris)} ports'}"
-    with Collector(uris, parse_key(key), view, capture, db, must_open=bool(devices)) as collector:
-        yield view, note, lambda: collector.error
+    courier = Courier()  # for `qres ota`, while the gateway is ours
+    with Collector(uris, key_for(key, uris), view, capture, db, bool(devices), listen=courier.listen) as collector:
+        courier.start(collector)
+        try:
+            yield view, note, lambda: collector.error
+        finally:
+            courier.stop()
 
 
 @contextlib.contextmanager
