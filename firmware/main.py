@@ -29,9 +29,13 @@ if sys.path[0] != "/next":
         del qres
 if _trial:
     sys.path.insert(0, "/next")
-    for _name in ("boot.py", "main.py"):
-        with open("/next/" + _name) as _file:
-            exec(_file.read())
+    try:
+        for _name in ("boot.py", "main.py"):
+            with open("/next/" + _name) as _file:
+                exec(_file.read())
+    except Exception as _error:  # whatever it is, a board that has no cable must come back from it
+        sys.print_exception(_error)
+        machine.reset()
 else:
     import qres.port.start
 

@@ -199,6 +199,8 @@ def main(config: dict) -> None:
         checked = load(config)
     except ConfigError as error:
         print("/config.json:", error)
+        if sys.path[0] == "/next":  # an update that refuses what worked so far
+            raise
         return
     sys.modules.pop("qres.config")  # used once; 8 KB of heap that the board needs
     del qres.config

@@ -11,6 +11,7 @@ from qres_host.devices import Uri
 from qres_host.errors import FAILURE, OK, USAGE, QresError
 from qres_host.keys import key_for, parse_key
 from qres_host.keystore import KeyStore, fingerprint
+from qres_host.ota.bundle import public_key
 
 
 @pytest.fixture(autouse=True)
@@ -87,3 +88,24 @@ def test_a_damaged_or_open_store_is_one_line(path: Path, text: str, capsys: pyte
     assert cli.run(["keys"]) == FAILURE and "is damaged" in capsys.readouterr().err
     path.chmod(0o644)
     assert cli.run(["keys"]) == FAILURE and "chmod 600" in capsys.readouterr().err
+
+
+def test_the_key_that_signs_updates_is_made_once_and_goes_to_other_hosts(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = KeyStore()
+    store.add("default")
+    assert not store.signs_updates()
+    private = store.update_key()
+    assert len(private) == 32 and KeyStore().update_key() == private
+    capsys.readouterr()
+    assert cli.run(["keys", "list", "--json"]) == OK
+    said = capsys.readouterr().out
+    assert json.loads(said)["update_key"] == public_key(private).hex() and private.hex() not in said
+    assert cli.run(["keys", "export", "default", str(tmp_path / "copy.json")]) == OK
+    monkeypatch.setenv("QRES_KEYS", str(tmp_path / "other.json"))
+    assert cli.run(["keys", "import", "default", str(tmp_path / "copy.json")]) == OK
+    assert KeyStore().update_key() == private
+    KeyStore().sign_updates_with("11" * 32)
+    KeyStore().sign_updates_with("no key")
+    assert KeyStore().update_key() == private, "the one that boards believe stays"

@@ -17,7 +17,7 @@ import pytest
 from qres import packet
 from qres_host import deploy
 from qres_host.collector import Collector
-from qres_host.devices import Uri
+from qres_host.devices import Device, Uri
 from qres_host.errors import OK, USAGE
 from qres_host.keys import parse_key
 from qres_host.ota import bundle as bundles
@@ -27,6 +27,7 @@ from qres_host.ota.job import Job
 from qres_host.repl import Repl
 from qres_host.streams import Found, Samples
 from qres_host.virtual import playback
+from qres_host.virtual.board import BoardSpec
 from qres_host.virtual.specs import DEMO_KEY, DEMO_UPDATE_KEY, make_specs
 from qres_host.virtual.swarm import Swarm
 
@@ -128,3 +129,55 @@ def test_what_cannot_be_meant_is_refused(swarm: Swarm) -> None:
     assert unknown.returncode == USAGE and "no board 'nobody' is known here" in unknown.stderr
     none = qres("--status")
     assert none.returncode and "no update is under way" in none.stderr
+
+
+CONFIG = {
+    "name": "tried",
+    "role": "sentinel",
+    "swarm_key": DEMO_KEY,
+    "channels": [{"name": "t"}],
+    "board": {"watchdog_ms": 0, "boot_window_ms": 0},
+}
+PLACES = {
+    "imports": ("qres/rounds.py", "from qres.wake import", "from qres.no_such import"),
+    "refuses": ("qres/config.py", 'cfg["power"] = dict(POWER)', 'raise ConfigError("not this one")'),
+    "crashes": ("qres/commands.py", "NAMES = (", "NAMES = None and ("),
+    "works": ("qres/energy.py", "The energy pool", "The pool of energy"),
+}
+
+
+@pytest.fixture(scope="module")
+def tried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Swarm, dict[str, bytes]]]:
+    """Boards that have just been told to install an update, each another one; and what each update is called."""
+    folder = tmp_path_factory.mktemp("tried")
+    specs, builds = [], {}
+    for number, (name, place) in enumerate(PLACES.items()):
+        files, builds[name] = firmware(folder, *place)
+        state = {"state": "trying", "build": builds[name].hex(), "sequence": 9, "boots": 0}
+        staged = {f"next/{path}": data for path, data in files.items()}
+        extra = {**staged, "update": json.dumps(state).encode()}
+        mac = bytes((2, 0, 0, 0, 7, number))
+        specs.append(BoardSpec(name, mac, CONFIG, battery_mah=0, extra_files=extra))
+    with Swarm(specs, speed=5.0, links=folder) as running:
+        yield running, builds
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_a_board_at_which_an_update_is_tried(tried: tuple[Swarm, dict[str, bytes]], name: str) -> None:
+    swarm, builds = tried
+    device = Device(Uri("serial", swarm.ports[name]))
+    device.open()
+    said = b""
+    wanted = b"failed here" if name != "works" else builds[name].hex().encode()
+    end = time.monotonic() + TIMEOUT_S
+    while wanted not in said or (name == "works" and said.count(wanted) < 2):
+        assert time.monotonic() < end, said
+        device.post(b'{"cmd": "status"}\n')
+        said += device.read() or b""
+        time.sleep(0.3)
+    device.close()
+    with Repl(swarm.ports[name]) as repl:
+        build = ast.literal_eval(repl.run("import qres; print(qres.BUILD)"))
+        there = ast.literal_eval(repl.run("import os; print(os.listdir('/'))"))
+    assert build == (builds[name] if name == "works" else deploy.build_id())
+    assert not {"next", "update", "prev"} & set(there) and "updated" in there

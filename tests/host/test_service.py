@@ -82,6 +82,7 @@ def test_set_checks_writes_whole_and_restarts(driver: run.Driver, board: Board) 
         (["no_such", 1], "unknown key 'no_such'"),
         (["channels", None], "'channels' must list"),
         (["swarm_key", "22" * 32], "'swarm_key' is for `qres provision`"),
+        (["update_key", "22" * 32], "'update_key' is for `qres provision`"),
         (["period_ms"], '"set" [key, value]'),
         ("period_ms", '"set" [key, value]'),
     ):

@@ -58,6 +58,7 @@ def choose(slept: bool, root: str = "/") -> bool:
         return True
     if state.get("state") == TRYING and boots < BOOTS:
         state["boots"] = boots + 1
+        state.pop("until_ms", None)  # the clock may have begun anew
         try:
             write(root + STATE, state)
             return True
