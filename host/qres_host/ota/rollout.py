@@ -80,6 +80,7 @@ class Rollout:
         self._now_ms = 0
         self._out: list[bytes] = []
         self._wait_ms = 0  # the script goes on then ...
+        self._left: set[int] = set()  # boards that may lack something of the present batch
         self._asked = -1  # ... or when all have answered who were asked about the batch that begins with this part
         self._script = self._run()
 
@@ -166,8 +167,7 @@ class Rollout:
 
     def _answered(self) -> bool:
         """Whether everybody who was asked has answered."""
-        asked = self._fetching()
-        return self._asked >= 0 and bool(asked) and all(target.missing is not None for target in asked)
+        return self._asked >= 0 and all(target.missing is not None for target in self._open())
 
     def _fetching(self) -> list[Target]:
         return [target for target in self.targets.values() if target.stage == Stage.FETCHING]
@@ -186,7 +186,7 @@ class Rollout:
                 yield
                 self._wait(OFFER_MS)
                 yield
-            if self._fetching():
+            while self._fetching():  # those who wake meanwhile get what they have missed in another pass
                 yield from self._transfer()
             yield from self._install()
             yield
@@ -209,7 +209,7 @@ class Rollout:
 
     def _transfer(self) -> Iterator[None]:
         """Send what the boards that listen lack."""
-        batches = self.bundle.batches()
+        batches, began = self.bundle.batches(), {target.node for target in self._fetching()}
         for number, batch in enumerate(batches):
             yield from self._batch(*batch)
             if not self._fetching():
@@ -219,11 +219,14 @@ class Rollout:
             if self._offer():  # somebody else may have woken
                 yield
         for target in self._fetching():
-            target.stage = Stage.COMPLETE
+            if target.node in began:
+                target.stage = Stage.COMPLETE
 
     def _batch(self, first: int, count: int) -> Iterator[None]:
-        while True:
-            for target in self._fetching():
+        """Ask and send until each board has once said that it lacks nothing, or has fallen silent."""
+        self._left = {target.node for target in self._fetching()}
+        while self._open():
+            for target in self._open():
                 target.missing = None
             slots = min(255, max(4, 2 * len(self._fetching())))
             self._say(ota.POLL, struct.pack("<HBB", first, count, slots))
@@ -233,19 +236,22 @@ class Rollout:
             yield
             self._asked = -1
             wanted: set[int] = set()
-            answers = [target.missing for target in self._fetching()]
-            for target in self._fetching():
+            for target in self._open():
                 if target.missing is None:
                     target.silent += 1
                     if target.silent >= ASKED:
                         target.stage = Stage.QUEUED
-                else:
+                elif any(target.missing[2:]):
                     wanted |= _bits(target.missing[2:])
-            if not wanted and (None not in answers or not self._fetching()):
-                return
+                else:
+                    self._left.discard(target.node)
             self._send(first, count, wanted)
             if self._out:
                 yield
+
+    def _open(self) -> list[Target]:
+        """The boards that may still lack something of the present batch."""
+        return [target for target in self._fetching() if target.node in self._left]
 
     def _send(self, first: int, count: int, wanted: set[int]) -> None:
         at = 0
