@@ -23,7 +23,6 @@ from qres_host.ota import bundle as bundles
 from qres_host.ota import job as jobs
 from qres_host.ota.bundle import Bundle
 from qres_host.ota.job import Job, Progress
-from qres_host.ota.rollout import Rollout, Stage
 
 PRIVATE = bytes(range(32))
 OTHER = bytes(range(1, 33))
@@ -348,73 +347,6 @@ def test_a_power_cut_while_it_is_fetched_costs_what_was_under_way(tmp_path: Path
         board.restart()
     assert said == bytes([ota.STAGED])
     assert {p: d for p, d in tree(tmp_path / trial.NEXT).items() if p != "manifest"} == application(1)
-
-
-# A lossy air
-
-
-def swarm(root: Path, count: int) -> dict[int, Board]:
-    """Some boards; the first is the gateway."""
-    return {node: Board(root / str(node), node) for node in range(count)}
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_all_boards_get_it_over_a_lossy_air(tmp_path: Path, seed: int) -> None:
-    rng, bundle = random.Random(seed), update(application(1))
-    boards = swarm(tmp_path, 4)
-    loss = rng.choice((0.0, 0.1, 0.3, 0.5))
-    rollout = Rollout(bundle, list(boards), 0)
-    now, window, late, frames = 0, 0, list[tuple[int, int, bytes]](), 0
-    while not rollout.over and now < 3_600_000:
-        busy = late or {Stage.FETCHING, Stage.COMPLETE} & {target.stage for target in rollout.targets.values()}
-        now += 20 if busy else 200
-        for node in boards if now >= window else ():  # a radio window; some sleep through it
-            window = now + 10_000
-            if rng.random() > 0.3:
-                rollout.heard(now, node, 1)
-        for payload in rollout.due(now):
-            frames += 1
-            rollout.confirmed(now)
-            for node, board in boards.items():
-                if node and rng.random() < loss:
-                    continue
-                said = board.updater.hear(payload, ANYTHING)
-                if said:
-                    late.append((now + said[0] + 20, node, said[1]))
-        for entry in [entry for entry in late if entry[0] <= now]:
-            late.remove(entry)
-            if not entry[1] or rng.random() >= loss:
-                rollout.said(now, entry[1], entry[2])
-            if entry[2][5] == ota.STAGED:
-                restarted(boards[entry[1]], rollout, now, bundle)
-    assert rollout.over and {t.stage for t in rollout.targets.values()} == {Stage.UPDATED}, (now, loss)
-    best = sum(bundle.chunks(k) for k in range(len(bundle.parts)))
-    assert frames < best * 10, (frames, best, loss)
-    for board in boards.values():
-        assert {p: d for p, d in tree(board.root).items() if p in application(1)} == application(1)
-
-
-def restarted(board: Board, rollout: Rollout, now: int, bundle: Bundle) -> None:
-    """The board tries the update, finds that it works, and puts it in place."""
-    assert board.boots() == trial.NEXT
-    rollout.joined(now, board.node, bundle.build + b"\0")
-    path = f"{board.root}/{trial.STATE}"
-    trial.write(path, {**trial.read(path), "state": trial.CONFIRMED})
-    rollout.said(now, board.node, trial.CONFIRMATION + bundle.build)
-    assert board.boots() == ""
-
-
-def test_a_board_that_comes_back_with_the_old_application_has_failed(tmp_path: Path) -> None:
-    bundle = update(application(1))
-    rollout = Rollout(bundle, [1, 2], 2)
-    rollout.said(0, 1, bytes([ota.STATUS]) + bundle.name + bytes([ota.STAGED]))
-    rollout.joined(1, 1, bundle.build + b"\0")
-    assert rollout.targets[1].stage == Stage.TRYING
-    rollout.joined(2, 1, OLD + b"\0")
-    assert rollout.targets[1].stage == Stage.FAILED
-    for payload in (b"", b"\3", b"\3abcd\0", bytes([ota.STATUS]) + bundle.name + b"\x09x", b"\0" * 40):
-        rollout.said(3, 2, payload)
-    assert rollout.targets[2].stage == Stage.QUEUED
 
 
 # Jobs

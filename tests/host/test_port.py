@@ -24,6 +24,7 @@ from qres.events import (
     WIRE_LOG,
     WIRE_REPLY,
 )
+from qres.port import framing
 from qres_host.wire import Deframer, Frame
 
 CHANNELS = [{"name": "t", "unit": "degC", "scale": "0.1"}]
@@ -187,7 +188,7 @@ def test_noise_on_the_line_neither_raises_nor_fills_memory(board: Board, monkeyp
         board.typed = [(board.now_ms, noise.randbytes(noise.randrange(1, 400)))]
         event = port.wait(board.now_ms + 1, IDLE)
         assert event[0] in (TIMER, COMMAND)
-        assert len(port._line) <= 257
+        assert len(port._line) <= framing.LINE_BYTES + 1
 
 
 # Radio

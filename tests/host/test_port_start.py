@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,11 +41,19 @@ class Script:
         fake_time = SimpleNamespace(sleep_ms=lambda ms: board.advance(ms))
         with self.monkeypatch.context() as patch:
             patch.setitem(sys.modules, "time", fake_time)
-            patch.setitem(sys.modules, "os", SimpleNamespace(listdir=lambda path: [p.name for p in root.iterdir()]))
+            listed = SimpleNamespace(
+                listdir=lambda path: [p.name for p in root.iterdir()], stat=lambda p: stat(root, p)
+            )
+            patch.setitem(sys.modules, "os", listed)
             patch.setattr(run, "main", self.ran.append)
             patch.setattr("builtins.open", _open_in(root))
             code = compile((FIRMWARE / name).read_bytes(), name, "exec")
             exec(code, {"__name__": "__main__"})
+
+
+def stat(root: Path, path: str) -> os.stat_result:
+    """os.stat of a board's file."""
+    return os.stat(root / path[1:])
 
 
 def _open_in(root: Path) -> Any:
