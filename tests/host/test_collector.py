@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from qres_host.capture import CaptureReader
-from qres_host.collector import Collector, Decoder
+from qres_host.collector import Collector
+from qres_host.decoder import Decoder
 from qres_host.devices import Uri, parse_uri
 from qres_host.errors import NO_DEVICE, QresError
 from qres_host.replay import replay_capture
