@@ -33,7 +33,7 @@ class Batch:
 
     def __init__(self, macs: dict[int, bytes]) -> None:
         """Empty."""
-        self.records = self.puts = 0  # that it was made of
+        self.records = 0  # that it was made of
         self.frames: Fresh = {}
         self.rows: dict[str, list[Row]] = {statement: [] for statement in (BOARDS, MODELS, UPDATES, ALERTS, EVENTS)}
         self.samples: list[Samples] = []
@@ -44,7 +44,6 @@ class Batch:
     def add(self, records: Sequence[Found]) -> None:
         """Take records, in the order in which they were decoded."""
         self.records += len(records)
-        self.puts += 1
         gather(self.frames, [r for r in records if isinstance(r, Packet)])
         macs = self._macs
         for r in records:

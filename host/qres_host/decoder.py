@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from itertools import chain
 
 from qres_host.capture import Record
 from qres_host.coders import compiled
@@ -11,7 +12,7 @@ from qres_host.records import Coded, Event, Found
 from qres_host.store import Store
 from qres_host.streams import Streams
 from qres_host.view import View
-from qres_host.wire import Deframer
+from qres_host.wire import Deframer, Frame, Text
 from qres_host.words import Line, Words, board_build
 
 _COMPILE_AFTER = 256  # packets with samples: then machine code is worth its start
@@ -47,30 +48,46 @@ class Decoder:
 
     def feed(self, record: Record, wait: bool = False) -> list[Found]:
         """Decode one chunk; returns its records. `wait` blocks when the store is behind, instead of dropping."""
-        deframer = self._deframers.get(record.device)
-        if deframer is None:
-            deframer = self._deframers[record.device] = Deframer()
-        # An empty chunk marks where the port went away: what it left unfinished never ends.
-        restarts, lost = deframer.restarts, deframer.lost
-        items = deframer.feed(record.data) if record.data else deframer.close()
-        found = self.streams.feed(record.arrival_ms, record.device, items)
-        for _ in range(deframer.restarts - restarts if record.data else 1):
-            self.words.restarted(record.arrival_ms, record.device)
-        self._hear(found)
+        return self.feed_all([record], wait)[0]
+
+    def feed_all(self, chunks: Sequence[Record], wait: bool = False) -> list[list[Found]]:
+        """Decode chunks, each step for all of them; returns the records of each."""
+        lost = self._lost()
+        deframed = [self._deframe(chunk) for chunk in chunks]
+        found = [self.streams.feed(*chunk[:2], items) for chunk, (items, _) in zip(chunks, deframed, strict=True)]
+        for chunk, (_, restarts), records in zip(chunks, deframed, found, strict=True):
+            for _ in range(restarts):
+                self.words.restarted(chunk.arrival_ms, chunk.device)
+            self._hear(records)
+        together = found[0] if len(found) == 1 else list(chain.from_iterable(found))
         if self.view is not None:
-            self.view.fold(found)
-            if deframer.lost != lost or self._told_dropped != self._dropped():
+            self.view.fold(together)
+            if self._lost() != lost or self._told_dropped != self._dropped():
                 self._told_dropped = self._dropped()
                 self.view.set_links(self.counters())
         if self.store is not None:
-            self.store.put(found, wait)
+            self.store.put(together, wait)
         if self._listen is not None:
-            self._listen(found)
+            for records in found:
+                self._listen(records)
         return found
+
+    def _deframe(self, chunk: Record) -> tuple[list[Frame | Text], int]:
+        """Return the frames and lines of a chunk, and how often its board began anew."""
+        deframer = self._deframers.get(chunk.device)
+        if deframer is None:
+            deframer = self._deframers[chunk.device] = Deframer()
+        if not chunk.data:  # it marks where the port went away: what that left unfinished never ends
+            return deframer.close(), 1
+        restarts = deframer.restarts
+        return deframer.feed(chunk.data), deframer.restarts - restarts
 
     def close(self) -> None:
         """Nothing more will come."""
         self._fast.close()
+
+    def _lost(self) -> int:
+        return sum(deframer.lost for deframer in self._deframers.values())
 
     def _dropped(self) -> int:
         return self.dropped + (self.store.dropped if self.store is not None else 0)

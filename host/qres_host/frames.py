@@ -83,7 +83,7 @@ def unpack(blob: bytes) -> Chunk:
     return chunk
 
 
-class Frame(NamedTuple):
+class StoredFrame(NamedTuple):
     """A frame that the database holds; `told` are the values of telemetry, None of other kinds."""
 
     session: int
@@ -146,7 +146,7 @@ class FrameTable:
         return chunk
 
 
-def read_frames(database: sqlite3.Connection, node: int) -> Iterator[Frame]:
+def read_frames(database: sqlite3.Connection, node: int) -> Iterator[StoredFrame]:
     """Yield the stored frames of a node, by session and counter."""
     query = "SELECT session, bucket, data FROM frames WHERE node=? ORDER BY session, bucket"
     for session, bucket, blob in database.execute(query, (node,)):
@@ -155,4 +155,4 @@ def read_frames(database: sqlite3.Connection, node: int) -> Iterator[Frame]:
             offset, kind, rssi_dbm, size, length, arrival_ms, swarm_ms = _ROW.unpack_from(row)
             told = telemetry.unpack(row[_ROW.size :]) if length else None
             counter = bucket * FRAMES + offset
-            yield Frame(session, counter, kind, arrival_ms, swarm_ms, device, rssi_dbm, size, told)
+            yield StoredFrame(session, counter, kind, arrival_ms, swarm_ms, device, rssi_dbm, size, told)

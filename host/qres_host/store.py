@@ -26,7 +26,7 @@ from qres_host.records import Found
 from qres_host.writer import Writer
 
 SCHEMA_VERSION = 4 << 16 | crc_hqx(repr(telemetry.FIELDS).encode(), 0)  # other fields are another payload
-QUEUE_BATCHES = 4096
+QUEUE_RECORDS = 200_000
 COMMIT_RECORDS = 20_000  # from which a transaction is begun before its time
 COMMIT_S = 0.5  # between two transactions: each costs as much as hundreds of records, and so does waking the writer
 _ROOM_S = 0.002  # between two looks for room in the queue
@@ -64,18 +64,18 @@ CREATE TABLE rollups (
 class Store:
     """A writer of decoded records to the database at `path`; `started_ms` is the capture's wall clock.
 
-    `put` never blocks unless told to: when the disk is too slow, batches are dropped and counted in
-    `dropped` (records). The capture has them, and `qres replay` brings them back.
+    `put` never blocks unless told to: when the disk is too slow and `queue_records` wait, records are dropped and
+    counted in `dropped`. The capture has them, and `qres replay` brings them back.
     """
 
-    def __init__(self, path: str | os.PathLike[str], started_ms: int = 0, queue_batches: int = QUEUE_BATCHES) -> None:
+    def __init__(self, path: str | os.PathLike[str], started_ms: int = 0, queue_records: int = QUEUE_RECORDS) -> None:
         self.path = Path(path)
         self.dropped = self.written = 0
         self.error = ""
         self._macs: dict[int, bytes] = {}
         self._batch = Batch(self._macs)  # what comes next
         self._lock = threading.Lock()  # of the batch
-        self._most = queue_batches
+        self._most = queue_records
         self._wake = threading.Event()
         self._closing = False
         open_database(self.path, started_ms).close()
@@ -86,7 +86,7 @@ class Store:
         """Queue records for writing. `wait` blocks for room instead of dropping (for replays)."""
         if not records:
             return
-        while self._batch.puts >= self._most or self.error:
+        while self.error or (self._batch.records and self._batch.records + len(records) > self._most):
             self._wake.set()
             if not wait or not self._thread.is_alive():
                 self.dropped += len(records)
@@ -94,7 +94,7 @@ class Store:
             time.sleep(_ROOM_S)
         with self._lock:
             self._batch.add(records)
-        if self._batch.puts >= self._most // 2 or self._batch.records >= COMMIT_RECORDS:
+        if self._batch.records >= COMMIT_RECORDS:
             self._wake.set()
 
     def points(self) -> list[tuple[int, bytes]]:
@@ -118,12 +118,12 @@ class Store:
         writer, batch = Writer(database), self._batch
         try:
             _configure(database)
-            while not self._closing or self._batch.puts:
+            while not self._closing or self._batch.records:
                 self._wake.wait(0 if self._closing else COMMIT_S)
                 self._wake.clear()
                 with self._lock:
                     batch, self._batch = self._batch, Batch(self._macs)
-                if batch.puts:
+                if batch.records:
                     writer.write(batch)
                 self.written += batch.records
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")

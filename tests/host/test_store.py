@@ -117,7 +117,7 @@ def test_commits_in_any_grouping_give_the_same_content(tmp_path: Path) -> None:
     fill(tmp_path / "capture", None)
     one = tmp_path / "one.db"
     replay_capture(tmp_path / "capture", KEY, one)
-    slow = Store(tmp_path / "slow.db", 0, queue_batches=1)
+    slow = Store(tmp_path / "slow.db", 0, queue_records=1)
     fill(tmp_path / "other", slow)
     slow.close()
     ignore_start = [line for line in dump(one) if "started_ms" not in line]
@@ -125,7 +125,7 @@ def test_commits_in_any_grouping_give_the_same_content(tmp_path: Path) -> None:
 
 
 def test_a_full_queue_drops_and_counts_instead_of_growing(tmp_path: Path) -> None:
-    store = Store(tmp_path / "x.db", queue_batches=2)
+    store = Store(tmp_path / "x.db", queue_records=2)
     lock = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
     lock.execute("BEGIN IMMEDIATE")  # a writer elsewhere: ours has to wait
     swarm = Swarm()

@@ -144,7 +144,7 @@ def _kind_row(kind: str, payloads: list[bytes], values: int) -> Row:
 def _decode_us(stream: bytes, frames: int) -> float:
     """Return the CPU time of a frame from its bytes to its rows, us."""
     with tempfile.TemporaryDirectory(prefix="qres-bench-") as folder:
-        store = Store(Path(folder) / "x.db", queue_batches=1 << 20)
+        store = Store(Path(folder) / "x.db", queue_records=1 << 30)
         decoder = Decoder(KEY, View(), store)
         before_s = _cpu_s()
         for at in range(0, len(stream), CHUNK_BYTES):
