@@ -11,7 +11,8 @@ from collections.abc import Iterable
 
 from qres import packet
 
-from qres_host.streams import Coded, Found, Missed, Streams
+from qres_host.records import Coded, Found, Missed
+from qres_host.streams import Streams
 from qres_host.wire import Deframer
 
 NAMES = packet.NAMES_MAX  # that a command holds

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from qres.packet import node_id
 
-from qres_host.streams import BUILD_BYTES, Event
+from qres_host.records import Event
+from qres_host.streams import BUILD_BYTES
 
 CHANNELS_MAX = 64  # in a HELLO; a swarm has at most 15
 

@@ -15,120 +15,32 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
 from functools import partial
 
 from qres_host.acknowledge import commands
 from qres_host.capture import CaptureReader, CaptureWriter, Record
-from qres_host.coders import compiled
+from qres_host.decoder import Decoder
 from qres_host.devices import Device, Uri, port_path
 from qres_host.errors import QresError
+from qres_host.records import Coded, Event, Found, Missed
 from qres_host.store import Store
-from qres_host.streams import Coded, Event, Found, Streams, points_frames
+from qres_host.streams import points_frames
 from qres_host.talk import Command, Outcome, Talk
 from qres_host.view import View
-from qres_host.wire import Deframer
-from qres_host.words import Line, Words, board_build
+from qres_host.words import Line
 
 QUEUE_CHUNKS = 4096
 SYNC_S = 1.0  # the longest time between a byte's arrival and its being safe from a power cut
 _POLL_S = 0.05
+_MOST_CHUNKS = 64  # decoded together: each step for all of them finds its code and tables in the caches
 _GATHER_S = 0.04  # between two looks at quiet ports: what comes in small pieces is cheaper in larger ones,
-_BUSY_BYTES = 1024  # but one that gave so much is read again at once, before its buffer fills
-_COMPILE_AFTER = 256  # packets with samples: then machine code is worth its start
+_MANY_CHUNKS, _MANY_S = 16, 0.1  # and many small ones most of all;
+_BUSY_BYTES = 1024  # but a port that gave so much is read again at once, before its buffer fills,
+_JOIN_BYTES = 16384  # into one chunk as long as that has less
 _LOOK_S = 1.0  # between two looks for boards that were not there yet
 ANSWER_MS = 30_000  # in which a board must answer a command
 POINTS_DEVICE = "checkpoints"  # in a capture: what a run began with
-
-
-class Decoder:
-    """Bytes of ports to records, view and store: the part that a live run and a replay share.
-
-    `listen` is called with the records of each chunk, `tell` with the lines for people, in the thread that feeds.
-    """
-
-    def __init__(
-        self,
-        swarm_key: bytes,
-        view: View | None = None,
-        store: Store | None = None,
-        listen: Callable[[Sequence[Found]], None] | None = None,
-        tell: Callable[[Sequence[Line]], None] | None = None,
-    ) -> None:
-        self.streams = Streams(swarm_key)
-        self.view = view
-        self.store = store
-        self.words = Words()
-        self.names: dict[str, str] = {}  # of the boards by device, where they told
-        self.dropped = 0  # chunks that a full queue kept from being decoded
-        self._listen = listen
-        self._tell = tell
-        self._deframers: dict[str, Deframer] = {}
-        self._told_dropped = 0
-        self._coded = 0  # packets with samples
-        self._fast = ExitStack()
-
-    def feed(self, record: Record, wait: bool = False) -> list[Found]:
-        """Decode one chunk; returns its records. `wait` blocks when the store is behind, instead of dropping."""
-        deframer = self._deframers.get(record.device)
-        if deframer is None:
-            deframer = self._deframers[record.device] = Deframer()
-        # An empty chunk marks where the port went away: what it left unfinished never ends.
-        restarts, lost = deframer.restarts, deframer.lost
-        items = deframer.feed(record.data) if record.data else deframer.close()
-        found = self.streams.feed(record.arrival_ms, record.device, items)
-        for _ in range(deframer.restarts - restarts if record.data else 1):
-            self.words.restarted(record.arrival_ms, record.device)
-        self._hear(found)
-        if self.view is not None:
-            self.view.fold(found)
-            if deframer.lost != lost or self._told_dropped != self._dropped():
-                self._told_dropped = self._dropped()
-                self.view.set_links(self.counters())
-        if self.store is not None:
-            self.store.put(found, wait)
-        if self._listen is not None:
-            self._listen(found)
-        return found
-
-    def close(self) -> None:
-        """Nothing more will come."""
-        self._fast.close()
-
-    def _dropped(self) -> int:
-        return self.dropped + (self.store.dropped if self.store is not None else 0)
-
-    def _hear(self, found: Sequence[Found]) -> None:
-        """Keep what is for people."""
-        said: list[Line] = []
-        for item in found:
-            if isinstance(item, Event):
-                if item.kind == "hello":
-                    self.names[item.device] = str((item.value or {}).get("name", ""))
-                    self.words.builds[item.device] = board_build(item.text)
-                said += self.words.take(item)
-            elif isinstance(item, Coded):
-                self._coded += 1
-                if self._coded == _COMPILE_AFTER:
-                    self._fast.enter_context(compiled())
-        if said and self._tell is not None:
-            self._tell(said)
-
-    def counters(self) -> dict[str, int]:
-        """Return what was counted: frames, losses and refusals of all ports together."""
-        each = list(self._deframers.values())
-        return {
-            "serial_frames": sum(d.frames for d in each),
-            "serial_gaps": sum(d.gaps for d in each),
-            "serial_bad": sum(d.bad + d.oversize for d in each),
-            "serial_restarts": sum(d.restarts for d in each),
-            "accepted": self.streams.accepted,
-            "duplicates": self.streams.duplicates,
-            "rejected": self.streams.rejected,
-            "held": self.streams.held,
-            "held_lost": self.streams.held_lost,
-            "dropped": self._dropped(),
-        }
+_ANSWERED = frozenset((Event, Coded, Missed))  # of the many records of a chunk the few that are for the board
 
 
 class Collector:
@@ -266,6 +178,8 @@ class Collector:
 
     def _answer(self, name: str, found: Sequence[Found]) -> None:
         """Acknowledge what came from a port through that port; see which commands its replies end."""
+        if _ANSWERED.isdisjoint(map(type, found)):
+            return
         device = next((each for each in self.devices if each.name == name), None)
         if self._acknowledge and device is not None:
             for command, argument in commands(found):
@@ -324,28 +238,31 @@ class Collector:
                 self._speak()
                 if not self._selector.get_map():
                     self._stopping.wait(_POLL_S)
-                fresh = [self._read(key.data, key.fd) for key, _ in self._selector.select(_POLL_S)]
-                records = [record for record in fresh if record is not None]
+                ready = self._selector.select(_POLL_S)
+                records = [record for key, _ in ready for record in self._read(key.data, key.fd)]
                 if records:
                     self._keep(records)
                     if max(len(record.data) for record in records) < _BUSY_BYTES:
-                        self._stopping.wait(_GATHER_S)
+                        self._stopping.wait(_gather_s(len(records)))
         except QresError as error:  # the disk is full: say so instead of collecting into nothing
             self.error = error
         finally:
             self._finished = True
             self._filled.set()
 
-    def _read(self, device: Device, fd: int) -> Record | None:
-        """Return what a port has; an empty record where it has gone."""
-        data = device.read()
+    def _read(self, device: Device, fd: int) -> list[Record]:
+        """Return what a port has, and an empty record where it has gone."""
+        found, data = b"", device.read()
+        while data:
+            found += data
+            data = device.read() if len(data) >= _BUSY_BYTES and len(found) < _JOIN_BYTES else b""
+        now_ms = self.now_ms()
+        records = [Record(now_ms, device.name, found)] if found else []
         if data is None:
             with contextlib.suppress(KeyError):
                 self._selector.unregister(fd)
-            data = b""
-        elif not data:
-            return None
-        return Record(self.now_ms(), device.name, data)
+            records.append(Record(now_ms, device.name, b""))
+        return records
 
     def _keep(self, records: Sequence[Record]) -> None:
         """Capture what was read, then leave it to be decoded."""
@@ -381,14 +298,17 @@ class Collector:
         while not self._finished or self._backlog:
             self._filled.wait(SYNC_S)
             self._filled.clear()
+            chunks = 0
             while self._backlog:
-                record = self._backlog.popleft()
-                self._taken[record.device] += 1
-                self._answer(record.device, self.decoder.feed(record))
+                records = [self._backlog.popleft() for _ in range(min(len(self._backlog), _MOST_CHUNKS))]
+                chunks += len(records)
+                self._taken.update(record.device for record in records)
+                for record, found in zip(records, self.decoder.feed_all(records), strict=True):
+                    self._answer(record.device, found)
                 synced_s = self._sync(synced_s)
             synced_s = self._sync(synced_s)
             if not self._finished:
-                time.sleep(_GATHER_S)
+                time.sleep(_gather_s(chunks))
 
     def _sync(self, synced_s: float) -> float:
         """Make the capture safe once a second: here and not where ports are read, because a disk may take longer than
@@ -397,3 +317,8 @@ class Collector:
             return synced_s
         self._capture.sync()
         return time.monotonic()
+
+
+def _gather_s(chunks: int) -> float:
+    """Return how long to wait for more, after so many came at once."""
+    return _GATHER_S if chunks < _MANY_CHUNKS else _MANY_S

@@ -12,7 +12,8 @@ from qres.events import ROLES
 from qres.packet import DATA
 from qres.regime import NAMES as REGIME_NAMES
 
-from qres_host.streams import Packet, Samples, Telemetry
+from qres_host.records import Packet, Samples
+from qres_host.told import Telemetry
 
 FAULT_NAMES = {STUCK: "stuck", SATURATED: "saturated", MISSING: "missing"}
 KERNEL_NAMES = ("bytecode", "machine code", "bytecode: self-test failed")
@@ -39,7 +40,7 @@ class Sample(NamedTuple):
 
 
 class History:
-    """One board as the dashboards see it: fold with `packet`, `samples`, `telemetry`, read with `short`.
+    """One board as the dashboards see it: fold with `packet`, `samples`, read with `short`.
 
     `truth(index)` is what the sensor really read at that index of the sampling grid, where it is known (a
     playback): each rebuilt sample is then counted as verified or mismatched.
@@ -55,8 +56,14 @@ class History:
         self.named = True  # somebody told what the channels mean; else they are numbered
         self.truth: Truth | None = None
         self.epoch_ms = epoch_ms  # between two rounds, in which every board speaks
-        self.told: dict[str, int | bytes] = {}
         self.told_at_ms = 0
+        self._told: Telemetry | None = None  # the last
+        self._values: dict[str, int | bytes] | None = {}  # of it, None until somebody looks
+        self._watched: tuple[bytes, ...] = ()  # of it, and what these fields mean here:
+        self._told_mac = b""
+        self._told_regime: int | None = None
+        self._told_role = ""
+        self._told_battery: int | None = None
         self.reputation_permille: int | None = None
         self.last_seen_ms: int | None = None
         self.packets = self.lost = self.bytes_air = self.bytes_data = 0
@@ -75,13 +82,37 @@ class History:
         if not self.named and len(layout) == len(self.channels):
             self.channels = layout
 
-    def packet(self, packet: Packet) -> None:
-        """Fold a frame of this board."""
+    def packet(self, packet: Packet) -> bool:
+        """Fold a frame of this board; return whether its telemetry is other where that is watched."""
         self.packets += 1
         self.lost = packet.lost
         self.bytes_air += packet.size
-        self.bytes_data += packet.size if packet.kind == DATA else 0
-        self.last_seen_ms = max(packet.swarm_ms, self.last_seen_ms or 0)
+        if packet.kind == DATA:
+            self.bytes_data += packet.size
+        swarm_ms, told = packet.swarm_ms, packet.told
+        if self.last_seen_ms is None or swarm_ms > self.last_seen_ms:
+            self.last_seen_ms = swarm_ms
+        if told is None:
+            return False
+        self._told, self._values, self.told_at_ms = told, None, swarm_ms
+        watched: tuple[bytes, ...] = told.watched
+        changed = watched != self._watched
+        if changed:
+            self._watch(watched)
+        # A frame with samples or a HELLO may have said otherwise meanwhile.
+        self.regime, self.role = self._told_regime, self._told_role or self.role
+        if self._told_battery is not None:
+            self._battery.append((swarm_ms, self._told_battery))
+        return changed
+
+    def _watch(self, watched: tuple[bytes, ...]) -> None:
+        mac = self.told["mac"]
+        if isinstance(mac, bytes) and mac != self._told_mac:
+            self._told_mac, self.mac = mac, mac.hex(":")
+        self._watched = watched
+        role = self.number("role")
+        self._told_role = ROLES[role] if role is not None and role < len(ROLES) else ""
+        self._told_regime, self._told_battery = self.number("regime"), self.battery_permille
 
     def samples(self, samples: Samples) -> None:
         """Fold decoded samples. Another period or number of channels begins the ring anew."""
@@ -113,18 +144,12 @@ class History:
             self._newest = samples.first + len(samples.steps) - 1
             self.regime = samples.regime
 
-    def telemetry(self, told: Telemetry) -> None:
-        """Fold what the board says of itself."""
-        before, self.told, self.told_at_ms = self.told, told.values, told.swarm_ms
-        self.regime = self.number("regime")
-        mac, role = told.values.get("mac"), self.number("role")
-        if isinstance(mac, bytes) and mac != before.get("mac"):
-            self.mac = mac.hex(":")
-        if role is not None and role < len(ROLES):
-            self.role = ROLES[role]
-        battery = self.battery_permille
-        if battery is not None:
-            self._battery.append((told.swarm_ms, battery))
+    @property
+    def told(self) -> dict[str, int | bytes]:
+        """The last telemetry by field, empty when there was none."""
+        if self._values is None:
+            self._values = self._told.values() if self._told is not None else {}
+        return self._values
 
     def number(self, name: str) -> int | None:
         """Return a telemetry field, None when the board has told none."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from qres_host.errors import QresError
-from qres_host.streams import Event, Found
+from qres_host.records import Event, Found
 from qres_host.words import Line
 
 LINES, TRACE = ".log", ".trace"

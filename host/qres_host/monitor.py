@@ -24,8 +24,8 @@ from qres_host.errors import FAILURE, OK, TIMEOUT, USAGE, QresError
 from qres_host.keyboard import TypedLine, keys, pressed
 from qres_host.keys import KEY_VARIABLE, key_for
 from qres_host.logs import LogFolder
+from qres_host.records import Found
 from qres_host.screen import WIDE, fleet_table, headline, screen, show_line
-from qres_host.streams import Found
 from qres_host.talk import Outcome, choose, parse
 from qres_host.view import View
 from qres_host.words import Line

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from qres_host.capture import SUFFIX, CaptureReader
-from qres_host.collector import Decoder
+from qres_host.decoder import Decoder
 from qres_host.errors import FAILURE, OK, PARTIAL, USAGE, QresError
 from qres_host.keys import KEY_VARIABLE as KEY_VARIABLE
 from qres_host.keys import find_key as find_key

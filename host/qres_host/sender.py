@@ -10,6 +10,7 @@ from qres.detect import Spikes
 from qres_host.coverage import Coverage
 
 WINDOW = 1024  # frames behind the newest of a node that may still arrive late, say by another gateway
+_SEEN = (1 << WINDOW) - 1
 FIRST_COUNTER = 1  # of a node's session
 POINTS_MAX = 8  # checkpoints of a node: its packets start from one of the last two, but may come in another order
 
@@ -24,7 +25,8 @@ class Sender:
         self.top = 0
         self.seen = 0  # bit i: counter top - i was accepted
         self.accepted = 0
-        self.lost_before = 0  # in earlier sessions
+        self.lost = 0  # frames known to be missing, by the gaps of the counters ...
+        self.lost_before = 0  # ... thereof in earlier sessions
         self.period_ms = 0
         self.coverage = Coverage()
         self.channels = 0
@@ -38,13 +40,12 @@ class Sender:
         if len(self.points) > POINTS_MAX:
             self.points.popitem(last=False)
 
-    @property
-    def lost(self) -> int:
-        """How many frames are known to be missing, by the gaps of the counters."""
-        return self.lost_before + (self.top - self.first + 1 - self.accepted if self.accepted else 0)
-
     def accept(self, session: int, counter: int) -> str:
         """Return "" when new, "again" for a copy, "replay" for what is too old to tell."""
+        if session == self.session and counter == self.top + 1:  # the next one, as nearly always: nothing is lost
+            self.top, self.seen = counter, self.seen << 1 & _SEEN | 1
+            self.accepted += 1
+            return ""
         if session != self.session:
             if self.session >= 0 and (session - self.session) & 0xFFFF >= 0x8000:
                 return "replay"
@@ -54,7 +55,7 @@ class Sender:
             self.session, self.first, self.top, self.seen, self.accepted = session, first, counter, 0, 0
         ahead = counter - self.top
         if ahead > 0:
-            self.seen = (self.seen << ahead) & ((1 << WINDOW) - 1) if ahead < WINDOW else 0
+            self.seen = self.seen << ahead & _SEEN if ahead < WINDOW else 0
             self.top, ahead = counter, 0
         if -ahead >= WINDOW:
             return "replay"
@@ -63,4 +64,5 @@ class Sender:
         self.seen |= 1 << -ahead
         self.first = min(self.first, counter)
         self.accepted += 1
+        self.lost = self.lost_before + self.top - self.first + 1 - self.accepted
         return ""

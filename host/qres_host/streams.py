@@ -13,13 +13,15 @@ import json
 import struct
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
-from qres import codec, config, model, packet, telemetry
+from qres import codec, config, model, packet
 from qres.detect import Spikes
 
-from qres_host import wire
+from qres_host import told, wire
 from qres_host.coverage import Coverage
+from qres_host.records import Alert, Coded, Event, Found, Joined, Missed, Model, Ota, Packet, Rejected, Samples, Update
 from qres_host.sender import Sender
 from qres_host.tags import Tags
 
@@ -28,153 +30,18 @@ NAME_CHARACTERS = 32  # of a board, as its configuration allows
 MODELS_MAX = 256
 HELD_MAX = 512
 _SIGMA = int(str(config.DEFAULTS["sigma"]))  # of the spike detector: the same as on the boards
-_RADIO = struct.Struct("<Qb")
+_HEADS = struct.Struct("<QbBIHHB")  # what a gateway adds to a frame, and the frame's head with its counter in two parts
+_unpack_heads = _HEADS.unpack_from
+_GATEWAY_BYTES = 9
+_HEAD, _TAG, _TELEMETRY = packet.HEAD, packet.TAG, packet.TELEMETRY
+_LEAST, _MOST = _GATEWAY_BYTES + _HEAD + _TAG, _GATEWAY_BYTES + packet.FRAME_MAX
+_NO_FRAME = bytes(_LEAST)
+_KINDS = {packet.VERSION << 4 | kind: kind for kind in range(packet.DATA, packet.OTA + 1)}
+_NODE_MAX = 0x3FFFFFFF  # 30 bits
+_SWARM_MS_MAX = 1 << 47  # the limit that announcements have
 _POINT = struct.Struct("<IH")
 
-
-class Packet(NamedTuple):
-    """A radio frame that was accepted. `swarm_ms` is the gateway's clock; `size` bytes on the air."""
-
-    arrival_ms: int
-    device: str
-    swarm_ms: int
-    node: int
-    session: int
-    counter: int
-    kind: int
-    rssi_dbm: int
-    size: int
-    lost: int  # frames of this node that are known to be missing so far
-
-
-class Rejected(NamedTuple):
-    """A frame that was refused, and why: malformed, bad tag, replay, undecodable, wrong json."""
-
-    arrival_ms: int
-    device: str
-    reason: str
-
-
-class Samples(NamedTuple):
-    """Consecutive new samples of a node; sample i was taken at swarm time (first + i) * period_ms.
-
-    `steps`, `residuals` hold a value or None (missing) per sample and channel; `spikes` a bit per channel.
-    """
-
-    node: int
-    first: int
-    period_ms: int
-    regime: int
-    steps: list[tuple[int | None, ...]]
-    residuals: list[tuple[int | None, ...]]
-    spikes: list[int]
-    gaps: tuple[int, bool]  # samples missing so far between first and last, and whether the stream is exact
-
-
-class Coded(NamedTuple):
-    """How a packet of samples was coded: what it started from, its values and bytes.
-
-    `start` is codec.COLD, SWARM or CHECKPOINT. `point` is the state that it ended in, where the board keeps that and
-    waits for an acknowledgement.
-    """
-
-    node: int
-    start: int
-    values: int
-    size: int
-    point: codec.Checkpoint | None
-
-
-class Missed(NamedTuple):
-    """A packet of samples starts from a checkpoint that is not known here: the board should use another."""
-
-    node: int
-    name: bytes
-
-
-class Telemetry(NamedTuple):
-    """What a board says of itself: the values of `telemetry.FIELDS` by name."""
-
-    node: int
-    session: int
-    counter: int
-    swarm_ms: int
-    values: dict[str, int | bytes]
-
-
-class Model(NamedTuple):
-    """An announced model: `values` are weights (Q16.16) and a scale per channel.
-
-    `stratum` 0 is the gateway's own word; `inputs` how many updates made the model.
-    """
-
-    node: int
-    time_ms: int
-    stratum: int
-    epoch: int
-    inputs: int
-    channels: int
-    order: int
-    hash: bytes
-    packed: bytes
-    values: list[int]
-
-
-class Update(NamedTuple):
-    """A node's learning of one epoch: base model, residual error and accuracy gain (Q16.16)."""
-
-    node: int
-    swarm_ms: int
-    epoch: int
-    base: bytes
-    residual_q16: int
-    accuracy_q16: int
-
-
-class Alert(NamedTuple):
-    """A node's regime rose: regime, entropy Q16.16, epoch."""
-
-    node: int
-    swarm_ms: int
-    regime: int
-    entropy_q16: int
-    epoch: int
-
-
-class Event(NamedTuple):
-    """A frame or line of the gateway itself. `kind`: text, log, trace, reply, hello, peers.
-
-    `n` numbers the events of one arrival time, so (arrival_ms, n) names an event. `value` is the parsed
-    JSON object of hello, peers and reply, else None.
-    """
-
-    arrival_ms: int
-    n: int
-    device: str
-    kind: str
-    text: str
-    value: dict[str, Any] | None
-
-
-class Joined(NamedTuple):
-    """A node asked for the swarm's model and told its name and what it runs (5 bytes, see qres.port.contract)."""
-
-    node: int
-    swarm_ms: int
-    name: str
-    build: bytes
-
-
-class Ota(NamedTuple):
-    """A frame of an update over the air: what the gateway or a board said (qres.port.ota)."""
-
-    node: int
-    swarm_ms: int
-    payload: bytes
-
-
-Found = Joined | Ota | Packet | Rejected | Samples | Coded | Missed | Telemetry | Model | Update | Alert | Event
-
+_make_packet = partial(tuple.__new__, Packet)  # of its values: half the time of Packet(...)
 _EVENTS = {
     wire.TRACE: "trace",
     wire.REPLY: "reply",
@@ -208,15 +75,21 @@ class Streams:
     def feed(self, arrival_ms: int, device: str, items: Iterable[wire.Frame | wire.Text]) -> list[Found]:
         """Take what a deframer returned for bytes that arrived at `arrival_ms` from `device`."""
         out: list[Found] = []
+        run: list[bytes] = []  # radio frames: what checks them does so with many at once
         for item in items:
+            if isinstance(item, wire.Frame) and item.type == wire.RADIO:
+                run.append(item.payload)
+                continue
+            if run:
+                self._radio(out, arrival_ms, device, run)
+                run = []
             if isinstance(item, wire.Text):
                 self._event(out, arrival_ms, device, "text", item.line, None)
-            elif item.type == wire.RADIO:
-                self._radio(out, arrival_ms, device, item.payload)
             elif item.type == wire.POINTS:
                 self._points(item.payload)
             else:
                 self._report(out, arrival_ms, device, item)
+        self._radio(out, arrival_ms, device, run)
         return out
 
     def lost(self, node: int) -> int:
@@ -270,43 +143,56 @@ class Streams:
             return
         self._event(out, arrival_ms, device, kind, text, value)
 
-    def _radio(self, out: list[Found], arrival_ms: int, device: str, payload: bytes) -> None:
-        frame = payload[_RADIO.size :]
-        try:
-            kind, number, session, counter, body = packet.parse(frame)
-            swarm_ms, rssi_dbm = _RADIO.unpack_from(payload)
-        except (packet.PacketError, struct.error):
-            self._reject(out, arrival_ms, device, "malformed")
-            return
-        if not self._tags.right(frame):
-            self._reject(out, arrival_ms, device, "bad tag")
-            return
-        node = self._nodes.get(number)
-        if node is None:
-            node = self._nodes[number] = Sender()
-        verdict = node.accept(session, counter)
-        if verdict == "again":
-            self.duplicates += 1
-            return
-        if verdict:
-            self._reject(out, arrival_ms, device, verdict)
-            return
-        self.accepted += 1
-        record = Packet(arrival_ms, device, swarm_ms, number, session, counter, kind, rssi_dbm, len(frame), node.lost)
-        out.append(record)
-        try:
-            self._body(out, record, body)
-        except (packet.PacketError, model.ModelError, codec.CodecError):
-            self._reject(out, arrival_ms, device, "undecodable")
+    def _radio(self, out: list[Found], arrival_ms: int, device: str, payloads: list[bytes]) -> None:
+        payloads = [p if _LEAST <= len(p) <= _MOST else _NO_FRAME for p in payloads]
+        frames = [payload[_GATEWAY_BYTES:] for payload in payloads]
+        nodes = self._nodes
+        # The same as packet.parse, in one call.
+        for head, right, frame in zip(map(_unpack_heads, payloads), self._tags.right(frames), frames, strict=True):
+            swarm_ms, rssi_dbm, first, number, session, low, high = head
+            kind = _KINDS.get(first)
+            if kind is None or number > _NODE_MAX or swarm_ms >= _SWARM_MS_MAX:
+                self._reject(out, arrival_ms, device, "malformed")
+                continue
+            if not right:
+                self._reject(out, arrival_ms, device, "bad tag")
+                continue
+            node = nodes.get(number)
+            if node is None:
+                node = nodes[number] = Sender()
+            counter = low | high << 16
+            verdict = node.accept(session, counter)
+            if verdict == "again":
+                self.duplicates += 1
+                continue
+            if verdict:
+                self._reject(out, arrival_ms, device, verdict)
+                continue
+            self.accepted += 1
+            body = frame[_HEAD:-_TAG]
+            said = told.read(body) if kind == _TELEMETRY else None
+            size, lost = len(frame), node.lost
+            record = _make_packet(
+                (arrival_ms, device, swarm_ms, number, session, counter, kind, rssi_dbm, size, lost, said)
+            )
+            out.append(record)
+            if said is None:
+                self._body(out, record, body)
 
     def _body(self, out: list[Found], at: Packet, body: bytes) -> None:
-        """Decode the payload of an accepted frame. Raises the error of its decoder."""
+        """Decode the payload of an accepted frame."""
+        try:
+            self._content(out, at, body)
+        except (packet.PacketError, model.ModelError, codec.CodecError):
+            self._reject(out, at.arrival_ms, at.device, "undecodable")
+
+    def _content(self, out: list[Found], at: Packet, body: bytes) -> None:
         if at.kind == packet.DATA:
             self._data(out, at, body)
         elif at.kind == packet.MODEL:
             self._model(out, at, body)
-        elif at.kind == packet.TELEMETRY:
-            out.append(Telemetry(at.node, at.session, at.counter, at.swarm_ms, telemetry.unpack(body)))
+        elif at.kind == packet.TELEMETRY:  # and `told.read` found that it is none
+            raise packet.PacketError("not telemetry")
         elif at.kind == packet.ALERT:
             out.append(Alert(at.node, at.swarm_ms, *packet.unpack_alert(body)))
         elif at.kind == packet.PULL and len(body) >= BUILD_BYTES:

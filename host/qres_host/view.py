@@ -15,8 +15,8 @@ from qres.regime import NAMES as REGIME_NAMES
 from qres_host.boards import board_of_hello, channels_of, parse_mac
 from qres_host.compare import outlying
 from qres_host.history import GRACE_MS, History, Truth
+from qres_host.records import Coded, Event, Found, Joined, Model, Packet, Rejected, Samples
 from qres_host.series import series
-from qres_host.streams import Coded, Event, Found, Joined, Model, Packet, Rejected, Samples, Telemetry
 
 EPOCHS_KEPT = 512
 EPOCHS_RECENT = 3  # a board that missed more rounds no longer agrees
@@ -72,6 +72,14 @@ class View:
         self._layout: list[dict[str, str]] = []  # the swarm's channels, as its gateway told them
         self._epoch_ms = int(str(DEFAULTS["epoch_ms"]))
         self._frozen = False
+        self._folds: dict[type, Callable[[Any], None]] = {
+            Samples: self._samples,
+            Joined: self._joined,
+            Model: self._announced,
+            Coded: self._coded,
+            Rejected: self._refused,
+            Event: self._event,
+        }
 
     def register(
         self,
@@ -98,8 +106,11 @@ class View:
         """Take records of `Streams.feed`, in order."""
         with self._lock:
             for record in records:
-                self._fold(record)
                 self.version += 1
+                if isinstance(record, Packet):
+                    self._packet(record)
+                elif type(record) in self._folds:
+                    self._folds[type(record)](record)
 
     def set_links(self, counters: dict[str, int]) -> None:
         """Set what the ports and queues lost in total: serial_gaps, serial_bad, dropped."""
@@ -215,27 +226,32 @@ class View:
                 **self._links,
             }
 
-    def _fold(self, record: Found) -> None:
-        if isinstance(record, Samples):
-            board = self._board(record.node)
-            board.samples(record)
-            board.adopt(self._layout)
-        elif isinstance(record, Packet):
-            self._board(record.node).packet(record)
-            self._tick(record.arrival_ms, record.swarm_ms)
-        elif isinstance(record, Telemetry):
-            self._telemetry(record)
-        elif isinstance(record, Joined):
-            board = self._board(record.node)
-            board.name, board.build = board.name or record.name, record.build
-        elif isinstance(record, Model):
-            self._announced(record)
-        elif isinstance(record, Coded):
-            self._starts[record.start] += 1
-        elif isinstance(record, Rejected):
-            self._rejected[record.reason] += 1
-        elif isinstance(record, Event):
-            self._event(record)
+    def _packet(self, packet: Packet) -> None:
+        board = self._boards.get(packet.node)
+        if board is None:
+            board = self._board(packet.node)
+        # What a board says again of an epoch changes nothing there.
+        if board.packet(packet):
+            epoch, model = board.number("epoch"), board.told.get("model")
+            if epoch and isinstance(model, bytes):
+                self._epoch(epoch).told[packet.node] = model
+        if packet.swarm_ms != self._swarm_ms:
+            self._tick(packet.arrival_ms, packet.swarm_ms)
+
+    def _samples(self, samples: Samples) -> None:
+        board = self._board(samples.node)
+        board.samples(samples)
+        board.adopt(self._layout)
+
+    def _joined(self, joined: Joined) -> None:
+        board = self._board(joined.node)
+        board.name, board.build = board.name or joined.name, joined.build
+
+    def _coded(self, coded: Coded) -> None:
+        self._starts[coded.start] += 1
+
+    def _refused(self, refused: Rejected) -> None:
+        self._rejected[refused.reason] += 1
 
     def _tick(self, arrival_ms: int, swarm_ms: int) -> None:
         """Follow the gateways' clock: forward always, backward only when somebody set it."""
@@ -279,13 +295,6 @@ class View:
 
     def _sorted(self) -> list[History]:
         return sorted(self._boards.values(), key=lambda b: (b.role == "sentinel", b.mac))
-
-    def _telemetry(self, told: Telemetry) -> None:
-        board = self._board(told.node)
-        board.telemetry(told)
-        epoch, model = board.number("epoch"), told.values.get("model")
-        if epoch and isinstance(model, bytes):
-            self._epoch(epoch).told[told.node] = model
 
     def _announced(self, said: Model) -> None:
         if said.epoch:  # 0: nothing has been learned yet

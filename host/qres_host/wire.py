@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import struct
 from binascii import crc_hqx
+from functools import partial
+from itertools import repeat
 from typing import NamedTuple
 
 from cobs.cobs import DecodeError, decode, encode  # type: ignore[import-untyped]
@@ -21,12 +23,14 @@ PAYLOAD_MAX = 2048
 
 MAX_ENCODED = 4096  # twice the longest legal frame (2,048 bytes of payload): longer ones are garbage
 _HEAD = struct.Struct("<BH")
+_unpack_head = _HEAD.unpack_from
 _RESIDUE = 0x1D0F
 _MIN_FRAME = _HEAD.size + 2
 # Control characters that begin no frame type, because terminals and the raw REPL use them in text.
 _TEXT_CONTROLS = frozenset(b"\b\t\n\r\x1b")
-_FRAME_MARKS = frozenset(range(1, 32)) - _TEXT_CONTROLS
-_NOT_TEXT = bytes(sorted(_FRAME_MARKS | {0x7F}))
+_CONTROLS = frozenset(range(1, 32)) - _TEXT_CONTROLS
+_MARKS = frozenset(bytes([control]) for control in _CONTROLS)  # second bytes of frames
+_NOT_TEXT = bytes(sorted(_CONTROLS | {0x7F}))
 _UNKNOWN, _TEXT, _SKIP = 0, 1, 2  # what the piece still open is: not known yet, text, too long
 
 
@@ -36,6 +40,9 @@ class Frame(NamedTuple):
     type: int
     seq: int
     payload: bytes
+
+
+_make_frame = partial(tuple.__new__, Frame)  # of its three values: a third of the time of Frame(...)
 
 
 class Text(NamedTuple):
@@ -79,10 +86,15 @@ class Deframer:
                 self._text(pieces[0] + b"\n", items)
             pieces[0] = b""
             self._mode = _UNKNOWN
-        frame_at = self._frame
-        for piece in pieces:
-            if piece:
-                frame_at(piece, items)
+        run: list[bytes] = []
+        for piece in filter(None, pieces):
+            if piece[1:2] in _MARKS:  # may be a frame
+                run.append(piece)
+                continue
+            self._frames(run, items)
+            run = []
+            self._text(piece + b"\n", items)
+        self._frames(run, items)
         self._rest = self._open_piece(rest, items)
         return items
 
@@ -96,33 +108,38 @@ class Deframer:
         self._rest, self._mode, self._next_seq = b"", _UNKNOWN, -1
         return items
 
-    def _frame(self, piece: bytes, items: list[Frame | Text]) -> None:
-        if not _may_be_frame(piece):
-            self._text(piece + b"\n", items)
+    def _frames(self, run: list[bytes], items: list[Frame | Text]) -> None:
+        """Pass on the frames of consecutive pieces: each step for all of them, and where one is damaged, for halves."""
+        bodies = _bodies(run)
+        if bodies is None:
+            if len(run) > 1:
+                self._frames(run[: len(run) // 2], items)
+                self._frames(run[len(run) // 2 :], items)
+            elif len(run[0]) > MAX_ENCODED:
+                self.oversize += 1
+            else:
+                self.bad += 1
             return
-        if len(piece) > MAX_ENCODED:
-            self.oversize += 1
-            return
-        try:
-            body = decode(piece)
-        except DecodeError:
-            body = b""
-        # An inverted CRC that follows its data leaves this remainder, so one pass checks both.
-        if len(body) < _MIN_FRAME or crc_hqx(body, 0xFFFF) != _RESIDUE:
-            self.bad += 1
-            return
-        kind, seq = _HEAD.unpack_from(body)
-        if seq != self._next_seq:
-            self._jump(seq)
-        self._next_seq = (seq + 1) & 0xFFFF
-        self.frames += 1
-        items.append(Frame(kind, seq, body[3:-2]))
+        if bodies:
+            kinds, seqs = zip(*map(_unpack_head, bodies), strict=True)
+            self._count(seqs)
+            items += map(_make_frame, zip(kinds, seqs, [body[3:-2] for body in bodies], strict=True))
 
-    def _jump(self, seq: int) -> None:
+    def _count(self, seqs: tuple[int, ...]) -> None:
+        """Count frames, and what their sequence numbers say of others."""
+        self.frames += len(seqs)
+        next_seq = self._next_seq
+        for seq in seqs:
+            if seq != next_seq:
+                self._jump(seq, next_seq)
+            next_seq = seq + 1 & 0xFFFF
+        self._next_seq = next_seq
+
+    def _jump(self, seq: int, next_seq: int) -> None:
         """Account for a sequence number that is not the next one."""
-        if self._next_seq < 0:
+        if next_seq < 0:
             return  # the first frame since the port opened: nothing is known to be missing
-        missing = (seq - self._next_seq) & 0xFFFF
+        missing = (seq - next_seq) & 0xFFFF
         if seq == 0 or missing >= 0x8000:  # numbers went back: the board counts anew since its boot
             self.restarts += 1
             missing = seq
@@ -132,7 +149,7 @@ class Deframer:
         """Handle the piece that no 0x00 has closed yet; return the part of it to keep."""
         if self._mode == _SKIP:
             return b""
-        if self._mode == _UNKNOWN and len(rest) >= 2 and rest[1] not in _FRAME_MARKS:
+        if self._mode == _UNKNOWN and len(rest) >= 2 and not _may_be_frame(rest):
             self._mode = _TEXT
         if self._mode == _TEXT:
             end = rest.rfind(b"\n") + 1
@@ -167,4 +184,19 @@ class Deframer:
 
 
 def _may_be_frame(piece: bytes) -> bool:
-    return len(piece) >= 2 and piece[1] in _FRAME_MARKS
+    return piece[1:2] in _MARKS
+
+
+def _bodies(run: list[bytes]) -> list[bytes] | None:
+    """Return the decoded pieces when all of them are sound frames, else None."""
+    if not run:
+        return []
+    if max(map(len, run)) > MAX_ENCODED:
+        return None
+    try:
+        bodies = list(map(decode, run))
+    except DecodeError:
+        return None
+    # An inverted CRC that follows its data leaves this remainder, so one pass checks both.
+    sound = min(map(len, bodies)) >= _MIN_FRAME and {_RESIDUE}.issuperset(map(crc_hqx, bodies, repeat(0xFFFF)))
+    return bodies if sound else None

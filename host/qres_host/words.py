@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from qres_host.records import Event
 from qres_host.source import source_line
-from qres_host.streams import Event
 
 LINES_KEPT = 500
 CRASHES_KEPT = 20

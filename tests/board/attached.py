@@ -28,8 +28,8 @@ from qres_host.errors import QresError
 from qres_host.flash.backup import Backup
 from qres_host.flash.cli import GENERIC
 from qres_host.flash.files import SELFTEST
+from qres_host.records import Event, Found, Packet
 from qres_host.repl import Repl
-from qres_host.streams import Event, Found, Telemetry
 from qres_host.talk import parse
 
 PREFIX = "QRES_BOARD_"
@@ -253,7 +253,7 @@ class Night:
     """A board that slept: its trace, its telemetry when it was held awake again, what it says of its last reset."""
 
     trace: list[dict[str, Any]]
-    telemetry: Telemetry | None
+    telemetry: Packet | None
     sessions: tuple[int, int]  # before the first boot and at the end
     resumed: bool
     opens: int

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from attached import WAKES, Attached, Ear, Minute, Night, Settings, attach, number, until
 from qres.events import BOOT, DEEP_SLEEP
-from qres_host.streams import Telemetry
+from qres_host.records import Packet
 
 
 @pytest.fixture(scope="session")
@@ -68,8 +68,8 @@ def night(board: Attached, tmp_path_factory: pytest.TempPathFactory) -> Night:
     return Night(trace, told, sessions, resumed, opens, gaps, folder / "capture", config)
 
 
-def _telemetry(ear: Ear) -> list[Telemetry]:
-    return [item for item in list(ear.found) if isinstance(item, Telemetry)]
+def _telemetry(ear: Ear) -> list[Packet]:
+    return [item for item in list(ear.found) if isinstance(item, Packet) and item.told is not None]
 
 
 def _slept(ear: Ear, board: Attached) -> bool:

@@ -105,8 +105,8 @@ def test_the_self_test_made_anew_gives_the_same(board: Attached, minute: Minute)
 def test_deep_sleep_and_what_it_keeps(board: Attached, night: Night) -> None:
     assert night.resumed, "the last reset of the board was no wake from deep sleep"
     assert night.sessions[1] == (night.sessions[0] + 1) & 0xFFFF, "a wake began a new session"
-    assert night.telemetry is not None, "no telemetry"
-    said = night.telemetry.values
+    assert night.telemetry is not None and night.telemetry.told is not None, "no telemetry"
+    said = night.telemetry.told.values()
     assert night.telemetry.session == night.sessions[1]
     slept_ms = int(said["uptime_s"]) * 1000 + 1000 - int(said["awake_ms"])  # uptime goes on through deep sleep
     assert slept_ms >= WAKES * board.settings.sleep_ms // 2

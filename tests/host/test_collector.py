@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from qres_host.capture import CaptureReader
-from qres_host.collector import Collector, Decoder
+from qres_host.collector import Collector
+from qres_host.decoder import Decoder
 from qres_host.devices import Uri, parse_uri
 from qres_host.errors import NO_DEVICE, QresError
 from qres_host.replay import replay_capture
@@ -163,6 +164,21 @@ def test_a_capture_plays_as_a_device(tmp_path: Path) -> None:
     writer.close()
     with Collector([parse_uri(f"replay://{tmp_path}")], KEY, view):
         until(lambda: view.totals()["streams_exact"] == 3 and view.totals()["samples"] == 144)
+
+
+def test_chunks_decoded_together_give_what_each_alone_gives() -> None:
+    from qres_host.capture import Record
+
+    chunks = [
+        Record(n, f"port{port}", data) for n, data in enumerate([*Swarm().rounds(6), b""]) for port in range(n % 3 + 1)
+    ]
+    views = [View(clock=lambda: 1), View(clock=lambda: 1)]
+    together, alone = Decoder(KEY, views[0]), Decoder(KEY, views[1])
+    found = [records for at in range(0, len(chunks), 7) for records in together.feed_all(chunks[at : at + 7])]
+    assert found == [alone.feed(chunk) for chunk in chunks]
+    assert together.counters() == alone.counters() and together.counters()["duplicates"] > 0
+    assert together.words.kept == alone.words.kept
+    assert [view.fleet() | {"version": 0} for view in views] == [views[0].fleet() | {"version": 0}] * 2
 
 
 def test_flipped_bits_and_hostile_frames_end_as_counts_not_as_samples(tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ import pytest
 from qres import packet
 from qres_host import demo
 from qres_host.capture import CaptureReader, Record
-from qres_host.collector import Collector, Decoder
+from qres_host.collector import Collector
+from qres_host.decoder import Decoder
 from qres_host.devices import Uri
 from qres_host.replay import replay_capture
 from qres_host.view import View

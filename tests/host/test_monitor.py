@@ -23,8 +23,8 @@ from qres_host.devices import Device, Uri, parse_uri
 from qres_host.errors import USAGE, QresError
 from qres_host.keyboard import TypedLine
 from qres_host.logs import LogFolder
+from qres_host.records import Event
 from qres_host.screen import screen, troubles
-from qres_host.streams import Event
 from qres_host.talk import AGAIN_MS, Command, Outcome, Talk, choose, parse
 from qres_host.wire import HELLO, LOG, REPLY, encode_frame
 from qres_host.words import Words

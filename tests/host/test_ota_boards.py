@@ -24,8 +24,8 @@ from qres_host.ota import bundle as bundles
 from qres_host.ota import job as jobs
 from qres_host.ota.courier import Courier
 from qres_host.ota.job import Job
+from qres_host.records import Found, Samples
 from qres_host.repl import Repl
-from qres_host.streams import Found, Samples
 from qres_host.virtual import playback
 from qres_host.virtual.board import BoardSpec
 from qres_host.virtual.specs import DEMO_KEY, DEMO_UPDATE_KEY, make_specs

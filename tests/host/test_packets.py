@@ -24,9 +24,10 @@ from qres_host import packets
 from qres_host.acknowledge import Acknowledger, commands
 from qres_host.collector import Collector
 from qres_host.devices import parse_uri
+from qres_host.records import Coded, Missed, Samples
 from qres_host.replay import replay_capture
 from qres_host.store import Store
-from qres_host.streams import Coded, Missed, Samples, Streams, points_frames
+from qres_host.streams import Streams, points_frames
 from qres_host.view import View
 from qres_host.wire import Deframer, Frame
 from traffic import KEY, Swarm

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qres import packet
 from qres_host.coverage import Coverage
-from qres_host.sender import WINDOW
-from qres_host.streams import HELD_MAX, Found, Model, Packet, Rejected, Samples, Streams, Telemetry
+from qres_host.records import Found, Model, Packet, Rejected, Samples
+from qres_host.sender import WINDOW, Sender
+from qres_host.streams import HELD_MAX, Streams
 from qres_host.wire import RADIO, Deframer, Frame, encode_frame
 from traffic import KEY, PERIOD_MS, Swarm, mac_of, truth
 
@@ -37,7 +38,7 @@ def test_every_sample_is_rebuilt_and_the_streams_are_exact() -> None:
         node = packet.node_id(mac_of(board))
         assert streams.coverage(node).exact and streams.lost(node) == 0
         assert all(known[node, i] == truth(board, i) for i in range(first, swarm.index))
-    assert len([r for r in found if isinstance(r, Telemetry)]) == 24
+    assert len([r for r in found if isinstance(r, Packet) and r.told is not None]) == 24
     assert len({r.hash for r in found if isinstance(r, Model)}) == 8
     assert any(any(r.spikes) for r in found if isinstance(r, Samples))
     assert streams.rejected == 0
@@ -120,6 +121,42 @@ def test_any_content_under_a_valid_tag_never_raises(kind: int, payload: bytes) -
     frame = bytes(8) + b"\0" + packet.seal(KEY, kind, 5, 1, 1, payload)
     found = Streams(KEY).feed(0, "port", [Frame(RADIO, 0, frame)])
     assert isinstance(found[0], Packet)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=300), st.integers(0, 255), st.booleans())
+def test_a_frame_is_malformed_where_the_boards_parser_says_so(body: bytes, first: int, plain: bool) -> None:
+    frame = (bytes([packet.VERSION << 4 | first & 15]) if plain else bytes([first])) + body
+    try:
+        packet.parse(frame)
+    except packet.PacketError:
+        reason = "malformed"
+    else:
+        reason = "bad tag"
+    (found,) = Streams(KEY).feed(0, "port", [Frame(RADIO, 0, bytes(9) + frame)])
+    assert isinstance(found, Rejected) and found.reason == reason
+
+
+def test_a_gateway_with_an_absurd_clock_is_refused() -> None:
+    frame = packet.seal(KEY, packet.ALERT, 5, 1, 1, packet.pack_alert(1, 1, 1))
+    for swarm_ms, record in ((2**47 - 1, Packet), (2**47, Rejected), (2**64 - 1, Rejected)):
+        head = swarm_ms.to_bytes(8, "little") + b"\0"
+        assert isinstance(Streams(KEY).feed(0, "port", [Frame(RADIO, 0, head + frame)])[0], record)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.one_of(st.just(1), st.just(1), st.integers(-WINDOW - 2, WINDOW + 2)), min_size=1, max_size=60))
+def test_a_sender_counts_each_frame_once_and_what_is_missing(jumps: list[int]) -> None:
+    sender, seen, top = Sender(), set[int](), 0
+    counter = 5000
+    for jump in jumps:
+        counter = max(counter + jump, 1)
+        wanted = "replay" if seen and counter <= top - WINDOW else "again" if counter in seen else ""
+        assert sender.accept(3, counter) == wanted
+        if not wanted:
+            seen.add(counter)
+            top = max(top, counter)
+        assert (sender.accepted, sender.lost) == (len(seen), max(seen) - min(seen) + 1 - len(seen))
 
 
 @settings(max_examples=200, deadline=None)

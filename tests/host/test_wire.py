@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from qres_host.wire import HELLO, LOG, MAX_ENCODED, RADIO, Deframer, Frame, Text, encode_frame
@@ -106,3 +108,22 @@ def test_an_empty_delimiter_after_a_write_of_64_bytes_changes_nothing() -> None:
     one, two = encode_frame(LOG, 0, b"a" * 40), encode_frame(LOG, 1, b"b")
     assert len(deframer.feed(one + b"\0" + two + b"\0\0")) == 2
     assert deframer.bad == 0
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.one_of(st.binary(max_size=40), TEXT_LINE), max_size=20), st.integers(0, 2**32))
+def test_many_frames_at_once_give_what_each_alone_gives(parts: list[bytes | str], seed: int) -> None:
+    noise, pieces = random.Random(seed), []
+    for seq, part in enumerate(parts):
+        piece = part.encode() if isinstance(part, str) else encode_frame(RADIO, seq + 65_530, part)[1:-1]
+        if piece and noise.random() < 0.3:  # damaged
+            at = noise.randrange(len(piece))
+            piece = piece[:at] + bytes([noise.randrange(1, 256)]) + piece[at + 1 :]
+        if noise.random() < 0.1:
+            piece = b"\2" * (MAX_ENCODED + 1)
+        pieces.append(piece.replace(b"\0", b"\1"))
+    together, alone = Deframer(), Deframer()
+    items = together.feed(b"".join(piece + b"\0" for piece in pieces))
+    assert items == [item for piece in pieces for item in alone.feed(piece + b"\0")]
+    for name in ("frames", "bad", "oversize", "gaps", "restarts"):
+        assert getattr(together, name) == getattr(alone, name)

@@ -7,6 +7,8 @@ import random
 
 from qres import codec, packet, telemetry
 from qres.model import Model
+from qres_host.records import Packet
+from qres_host.told import read
 from qres_host.wire import HELLO, PEERS, RADIO, TRACE, encode_frame
 
 KEY = bytes(range(32))
@@ -28,6 +30,13 @@ def truth(board: int, index: int) -> tuple[int | None, ...]:
         return (None, 50)
     spike = 400 if noise.random() < 0.01 else 0
     return (200 + board * 10 + noise.randrange(-3, 4) + spike, 50 + noise.randrange(2))
+
+
+def telling(node: int, swarm_ms: int = T0_MS, **over: int | bytes) -> Packet:
+    """Return the record of a frame with the telemetry of a node: what is named, else 0."""
+    values = {name: 0 if kind == "uint" else bytes(int(kind[5:])) for name, kind in telemetry.FIELDS}
+    payload = telemetry.pack({**values, "mac": b"\2\0" + node.to_bytes(4, "big"), **over})
+    return Packet(0, "gate", swarm_ms, node, 1, 1, packet.TELEMETRY, -60, len(payload) + 18, 0, read(payload))
 
 
 class Swarm:

@@ -26,7 +26,8 @@ from qres_host.bench.collector_ports import KEY, NODES, telemetry_frame
 from qres_host.bench.present import deliver
 from qres_host.bench.sheet import Goal, Sheet, goal_sheet, number
 from qres_host.capture import Record
-from qres_host.collector import Collector, Decoder
+from qres_host.collector import Collector
+from qres_host.decoder import Decoder
 from qres_host.devices import Uri
 from qres_host.errors import QresError
 from qres_host.packets import PERIOD_MS, encode_stream
@@ -77,7 +78,7 @@ def ports_row(ports: int, rate: int, seconds: float) -> Row:
             spent_s = _cpu_s() - before_s
             counters = collector.counters()
         with closing(sqlite3.connect(folder / "x.db")) as database:
-            stored = database.execute("SELECT count(*) FROM telemetry").fetchone()[0]
+            stored = database.execute("SELECT sum(n) FROM frames").fetchone()[0]
     row: Row = {"ports": ports, "rate": rate, "frames": wrote["frames"], "stored": stored}
     row |= {"lost": wrote["frames"] - stored, "seconds": wrote["seconds"], "cpu_s": spent_s}
     row |= {"share_percent": 100 * spent_s / wrote["seconds"], "us": spent_s / wrote["frames"] * 1e6}
@@ -143,7 +144,7 @@ def _kind_row(kind: str, payloads: list[bytes], values: int) -> Row:
 def _decode_us(stream: bytes, frames: int) -> float:
     """Return the CPU time of a frame from its bytes to its rows, us."""
     with tempfile.TemporaryDirectory(prefix="qres-bench-") as folder:
-        store = Store(Path(folder) / "x.db", queue_batches=1 << 20)
+        store = Store(Path(folder) / "x.db", queue_records=1 << 30)
         decoder = Decoder(KEY, View(), store)
         before_s = _cpu_s()
         for at in range(0, len(stream), CHUNK_BYTES):

@@ -14,7 +14,7 @@ from qres_host.collector import Collector
 from qres_host.ota import job as jobs
 from qres_host.ota.job import Job, Progress
 from qres_host.ota.rollout import ENDED, Rollout, Stage
-from qres_host.streams import Event, Found, Joined, Ota, Packet, Telemetry
+from qres_host.records import Event, Found, Joined, Ota, Packet
 
 TICK_S = 0.01
 LOOK_S = 1.0  # between two looks for a job
@@ -35,7 +35,6 @@ class Courier:
         self._job: Job | None = None
         self._rollout: Rollout | None = None
         self._gateway = ""  # its device
-        self._devices: dict[int, str] = {}  # of the boards on cables, by number
         self._sentinels: dict[str, int] = {}  # that said so of themselves, by device
         self._refused = ""
 
@@ -63,13 +62,11 @@ class Courier:
     def _take(self, now_ms: int, record: Found) -> None:
         rollout = self._rollout
         if isinstance(record, Packet):
-            if record.rssi_dbm == 0:  # its own frame
-                self._devices[record.node] = record.device
+            own = record.rssi_dbm == 0  # of the board on the cable itself
+            if own and record.told is not None and record.told.values()["role"] == SENTINEL:
+                self._sentinels[record.device] = record.node
             if rollout is not None:
                 rollout.heard(now_ms, record.node, record.kind)
-        elif isinstance(record, Telemetry):
-            if record.values["role"] == SENTINEL and record.node in self._devices:
-                self._sentinels[self._devices[record.node]] = record.node
         elif isinstance(record, Event):
             self._event(now_ms, record)
         elif rollout is not None:
@@ -81,9 +78,7 @@ class Courier:
     def _event(self, now_ms: int, record: Event) -> None:
         value = record.value or {}
         if record.kind == "peers":
-            if (
-                self._rollout is None and record.device in self._sentinels
-            ):  # it follows the telemetry that was asked for
+            if self._rollout is None and record.device in self._sentinels:  # whose telemetry it follows
                 self._begin(record.device, value.get("peers"))
         elif self._rollout is None or record.device != self._gateway:
             return

@@ -1,0 +1,83 @@
+"""Records on their way to the database, as rows: made where records are decoded, written where nobody waits for it.
+
+Records are many small objects. Kept until the next transaction they would fill the processor's caches; as rows a
+frame is one piece of memory, and that of its record is used again at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+
+from qres.codec import Checkpoint
+
+from qres_host.boards import board_of_hello
+from qres_host.frames import Fresh, gather
+from qres_host.records import Alert, Coded, Event, Found, Joined, Model, Packet, Rejected, Samples, Update
+
+Row = tuple[object, ...]
+
+BOARDS = """INSERT INTO boards VALUES (?,?,?,?,?,?) ON CONFLICT DO UPDATE SET
+  mac = coalesce(excluded.mac, mac), name = coalesce(excluded.name, name),
+  role = coalesce(excluded.role, role),
+  channels = coalesce(excluded.channels, channels), period_ms = coalesce(excluded.period_ms, period_ms)"""
+MODELS = "INSERT OR IGNORE INTO models VALUES (?,?,?,?,?,?)"
+UPDATES = "INSERT OR IGNORE INTO updates VALUES (?,?,?,?,?,?)"
+ALERTS = "INSERT OR IGNORE INTO alerts VALUES (?,?,?,?,?)"
+EVENTS = "INSERT OR IGNORE INTO events VALUES (?,?,?,?,?)"
+
+
+class Batch:
+    """What one transaction writes. `macs` are the addresses that rows told already, by node; it is kept up to date."""
+
+    def __init__(self, macs: dict[int, bytes]) -> None:
+        """Empty."""
+        self.records = 0  # that it was made of
+        self.frames: Fresh = {}
+        self.rows: dict[str, list[Row]] = {statement: [] for statement in (BOARDS, MODELS, UPDATES, ALERTS, EVENTS)}
+        self.samples: list[Samples] = []
+        self.rejected: Counter[tuple[str, str]] = Counter()  # by device and reason
+        self.points: dict[int, list[Checkpoint]] = {}
+        self._macs = macs
+
+    def add(self, records: Sequence[Found]) -> None:
+        """Take records, in the order in which they were decoded."""
+        self.records += len(records)
+        gather(self.frames, [r for r in records if isinstance(r, Packet)])
+        macs = self._macs
+        for r in records:
+            if not isinstance(r, Packet):
+                self._add(r)
+            elif r.told is not None and macs.get(r.node) != r.told.payload[:6]:
+                macs[r.node] = r.told.mac
+                self.rows[BOARDS].append((r.node, r.told.mac.hex(":"), None, None, None, None))
+
+    def _add(self, r: Found) -> None:
+        rows = self.rows
+        if isinstance(r, Samples):
+            self.samples.append(r)
+        elif isinstance(r, Coded):
+            if r.point is not None:
+                self.points.setdefault(r.node, []).append(r.point)
+        elif isinstance(r, Model):
+            rows[MODELS].append((r.epoch, r.hash.hex(), r.inputs, r.channels, r.order, r.packed))
+        elif isinstance(r, Update):
+            rows[UPDATES].append((r.node, r.epoch, r.base.hex(), r.residual_q16, r.accuracy_q16, r.swarm_ms))
+        elif isinstance(r, Alert):
+            rows[ALERTS].append((r.node, r.swarm_ms, r.regime, r.entropy_q16, r.epoch))
+        elif isinstance(r, Joined):
+            rows[BOARDS].append((r.node, None, r.name, None, None, None))
+        elif isinstance(r, Rejected):
+            self.rejected[r.device, r.reason] += 1
+        elif isinstance(r, Event):
+            self._event(r)
+
+    def _event(self, event: Event) -> None:
+        self.rows[EVENTS].append((event.arrival_ms, event.n, event.device, event.kind, event.text))
+        board = board_of_hello(event)
+        if board is not None:
+            channels = json.dumps(board.channels, sort_keys=True)
+            self._macs.pop(board.node, None)
+            who = (board.node, board.mac, board.name, board.role, channels, board.period_ms)
+            self.rows[BOARDS].append(who)

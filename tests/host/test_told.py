@@ -1,0 +1,79 @@
+"""Telemetry that is checked at once and decoded later: the same verdict and values as the boards' own decoder."""
+
+from __future__ import annotations
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from qres import telemetry
+from qres.packet import PacketError
+from qres_host.history import History
+from qres_host.told import read
+from traffic import telling
+
+NUMBER = st.one_of(st.integers(0, 200), st.integers(0, 2**63 - 1))
+VALUES = st.fixed_dictionaries(
+    {name: NUMBER if kind == "uint" else st.binary(min_size=int(kind[5:]), max_size=int(kind[5:]))
+     for name, kind in telemetry.FIELDS}
+)  # fmt: skip
+
+
+def both(payload: bytes) -> tuple[object, object]:
+    """Return what the boards' decoder and ours say; None for no telemetry."""
+    try:
+        expected: object = telemetry.unpack(payload)
+    except PacketError:
+        expected = None
+    found = read(payload)
+    return expected, found.values() if found is not None else None
+
+
+@settings(max_examples=300, deadline=None)
+@given(VALUES, st.data())
+def test_good_and_damaged_telemetry_is_judged_alike(values: dict[str, int | bytes], data: st.DataObject) -> None:
+    payload = telemetry.pack(values)
+    assert both(payload) == (values, values)
+    told = read(payload)
+    assert told is not None and (told.payload, told.mac) == (payload, values["mac"])
+    hurt = bytearray(payload)
+    for _ in range(data.draw(st.integers(1, 3))):
+        hurt[data.draw(st.integers(0, len(hurt) - 1))] ^= data.draw(st.integers(0, 255))
+    for wrong in (bytes(hurt), bytes(hurt[: data.draw(st.integers(0, len(hurt)))]), payload + b"\0"):
+        expected, got = both(wrong)
+        assert expected == got
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from((0, 1, 10, 127, 128, 255)), max_size=232).map(bytes))
+@example(bytes(30) + b"\xff" * 8 + b"\1" + bytes(2))
+@example(bytes(10) + b"\xff" * 9 + b"\1" + bytes(22))
+@example(b"\n" * 32)
+def test_hostile_bytes_are_judged_alike(payload: bytes) -> None:
+    expected, got = both(payload)
+    assert expected == got
+
+
+@settings(max_examples=100, deadline=None)
+@given(VALUES, VALUES)
+def test_what_a_view_follows_is_in_what_is_watched(one: dict[str, int | bytes], other: dict[str, int | bytes]) -> None:
+    a, b = read(telemetry.pack(one)), read(telemetry.pack(other))
+    assert a is not None and b is not None
+    names = ("mac", "role", "regime", "battery_permille", "epoch", "model")
+    assert (a.watched == b.watched) <= all(one[name] == other[name] for name in names)
+
+
+def test_a_board_shows_its_newest_telemetry_and_every_charge() -> None:
+    board = History(5, 3_600_000)
+    changed = [
+        board.packet(telling(5, 1000 * i, battery_permille=900 - i // 2, samples=i, regime=1, role=1)) for i in range(6)
+    ]
+    assert changed == [True, False, True, False, True, False]
+    assert board.battery(0, 9000) == ([1000 * i for i in range(6)], [900, 900, 899, 899, 898, 898])
+    assert (board.number("samples"), board.told_at_ms, board.role, board.mac) == (
+        5,
+        5000,
+        "sentinel",
+        "02:00:00:00:00:05",
+    )
+    board.regime, board.role = 2, "scheduled"  # as samples and a HELLO may say
+    assert not board.packet(telling(5, 6000, battery_permille=898, samples=6, regime=1, role=1))
+    assert (board.regime, board.role, board.told["samples"]) == (1, "sentinel", 6)
