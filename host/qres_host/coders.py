@@ -22,8 +22,6 @@ import qres.huffman
 import qres.mixed
 import qres.rice
 
-from qres_host import native
-
 KERNELS = ("rangecoder", "forecast", "cm", "golomb", "detect")
 """Modules of the firmware whose kernels coders and detectors call."""
 assert qres.codec and qres.detect and qres.huffman and qres.mixed and qres.rice
@@ -53,6 +51,8 @@ def compiled() -> Iterator[None]:
 @cache
 def _found() -> tuple[tuple[ModuleType, str, Callable[..., Any], Callable[..., Any]], ...]:
     """Return every (module, name, plain, compiled) of a kernel that one of the firmware's modules calls."""
+    from qres_host import native  # Numba takes half a second to load, and a listener may never need it
+
     if not native.COMPILED:
         return ()
     callers = [module for name, module in sorted(sys.modules.items()) if name.startswith("qres.")]
