@@ -138,15 +138,25 @@ def boards(machine: Machine, code: dict[str, int]) -> list[dict[str, Any]]:
     }
     rows = []
     for name, settings in changes.items():
-        try:
-            config.load(configuration(**settings))
-        except config.ConfigError:  # its state is too large for deep sleep
+        if not _allowed(settings):  # its state is too large for deep sleep
             settings["light_ms"] = 86_400_000
             name += ", light sleep only"
+        if not _allowed(settings):
+            settings["channels"] = next(n for n in range(CHANNELS, 0, -1) if _allowed({**settings, "channels": n}))
+            name += f", {settings['channels']} channels"
         (taken,), modules = machine.run("[boot]", **settings)
         extra = sum(size for module, size in code.items() if module in modules)
         rows.append({"board": name, "bytecode": taken, "machine_code": extra})
     return rows
+
+
+def _allowed(settings: dict[str, Any]) -> bool:
+    """Whether boards take such a configuration."""
+    try:
+        config.load(configuration(**settings))
+    except config.ConfigError:
+        return False
+    return True
 
 
 def parts(machine: Machine) -> list[dict[str, Any]]:

@@ -20,7 +20,8 @@ from qres.port import ota
 from qres_host.ota.bundle import Bundle
 
 AWAKE_MS = 900  # since a board was last heard: it listens still, for its radio window lasts that long
-OFFER_MS = 600  # between two offers
+OFFER_MS = 350  # between two offers: answers come in 16 slots of 16 ms
+OFFERS = 3  # in a row, to boards that have not answered yet
 ANSWER_MS = 400  # for the air, the cable and the board, beyond the slots in which boards answer
 SLOT_MS = 16
 ASKED = 20  # polls that a board may leave unanswered: reading the manifest takes it some seconds
@@ -182,7 +183,9 @@ class Rollout:
     def _run(self) -> Iterator[None]:
         """The script: each `yield` ends a turn."""
         while True:
-            if self._offer():
+            for _ in range(OFFERS):  # whoever misses it now costs a pass of its own later
+                if not self._offer():
+                    break
                 yield
                 self._wait(OFFER_MS)
                 yield
@@ -193,12 +196,18 @@ class Rollout:
 
     def _offer(self) -> bool:
         """Offer the update to the boards that are awake and have not come to an end; False when there is none."""
+        targets = self.targets.values()
         awake = [
             target.node
-            for target in self.targets.values()
+            for target in targets
             if target.stage in (Stage.QUEUED, *_INSTALLED)
-            and (target.node == self.gateway or self._now_ms - max(target.heard_ms, self._window_ms) < AWAKE_MS)
+            and target.node != self.gateway
+            and self._now_ms - max(target.heard_ms, self._window_ms) < AWAKE_MS
         ]
+        # The gateway, which never sleeps, listens when others do, or when no other one is left.
+        own = self.targets.get(self.gateway)
+        if own is not None and own.stage in (Stage.QUEUED, *_INSTALLED) and (awake or not self._others()):
+            awake.append(self.gateway)
         if not awake or self._now_ms - self._offered_ms < OFFER_MS:
             return False
         self._offered_ms = self._now_ms
@@ -206,6 +215,10 @@ class Rollout:
         for at in range(0, len(awake), NODES_MAX):
             self._say(ota.OFFER, head + _numbers(awake[at : at + NODES_MAX]))
         return True
+
+    def _others(self) -> list[Target]:
+        """The boards beside the gateway that have not come to an end."""
+        return [t for t in self.targets.values() if t.node != self.gateway and t.stage not in ENDED]
 
     def _transfer(self) -> Iterator[None]:
         """Send what the boards that listen lack."""
@@ -265,8 +278,7 @@ class Rollout:
         """Let the boards that have everything restart; the gateway only when no other board needs it any more."""
         for _ in range(INSTALLS):
             ready = [target.node for target in self.targets.values() if target.stage == Stage.COMPLETE]
-            others = [t for t in self.targets.values() if t.node != self.gateway and t.stage not in ENDED]
-            if others:
+            if self._others():
                 ready = [node for node in ready if node != self.gateway]
             if not ready:
                 return
