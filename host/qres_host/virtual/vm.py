@@ -29,7 +29,9 @@ from qres_host.virtual.terminal import inner_terminal, program_mode
 # shims that stand for them take SHIM_KB of this heap.
 HEAP_KB = 300
 SHIM_KB = 48
-INPUT_HOLD_S = 1.0
+# How long typed bytes wait for the prompt: after a Ctrl-C that a program may catch, and of a machine on its way there.
+INTERRUPT_S, PROMPT_S = 1.0, 10.0
+SHIM, PROGRAM, AT_REPL = range(3)  # what a machine does: starts, runs boot.py or main.py, reads commands
 DRAIN_READS = 16  # of at most 64 KB: more than a machine at rest can have left in its pipe
 PROMPT, RAW_PROMPT = b">>> ", b"raw REPL; CTRL-B to exit\r\n>"
 BOOT_COMMAND = "import sys;sys.path.insert(0,{folder!r});import qb_boot as b;b.run(globals());del b"
@@ -166,6 +168,7 @@ class VmBoard(Board):
         loop.watch(self._output, lambda fd: self._drain())
         self._machine: _Machine | None = None
         self._pending = bytearray()  # typed, not yet in the terminal
+        self._phase = SHIM
         self._hold_until_s = 0.0  # typed bytes wait for the prompt until this instant
         self._said = bytearray()  # for the digest
         self._shown = bytearray()  # for the serial line
@@ -182,8 +185,7 @@ class VmBoard(Board):
 
     def prepare(self) -> None:
         if self._machine is None:
-            if self.tainted:  # the last machine may have died at its prompt
-                program_mode(self._slave)
+            program_mode(self._slave)  # the last machine may have left it otherwise, and bytes in it
             self._machine = _Machine(self._nursery, self._slave, self._flash, self._output_end)
             self._loop.watch(self._machine.socket.fileno(), self._readable)
 
@@ -194,11 +196,13 @@ class VmBoard(Board):
     def power_on(self, cause: int) -> None:
         self._ahead = False
         self.running_since_s = time.monotonic()
+        self._feed()
         if self.outcome is not None:
             self.host.settled(self)
 
     def start_repl(self, cause: int) -> None:
         self._switch_on(self.host.now_us, cause, False)
+        self._hold(PROMPT_S)
 
     def _switch_on(self, start_us: int, cause: int, main: bool) -> None:
         self.prepare()
@@ -228,6 +232,7 @@ class VmBoard(Board):
             self._loop.forget(self._machine.socket.fileno())
             self._machine.kill()
             self._machine = None
+        self._phase, self._hold_until_s = SHIM, 0.0
         self._ahead = False
         self.outcome = None
         self.effects.clear()
@@ -271,8 +276,15 @@ class VmBoard(Board):
         elif message.op == protocol.POLL:
             self._tag = message.tag
             self.resume(0)
+        elif message.op == protocol.UP:
+            self._phase = PROGRAM
+            if not self._ahead:
+                self._feed()
         elif message.op in (protocol.WAIT, protocol.DEEP, protocol.RESET, protocol.REPL):
             self._tag = message.tag
+            if message.op == protocol.REPL:
+                self._phase = AT_REPL
+                self._hold(PROMPT_S)
             self._rest(message)
         elif self.state == REPL:
             self.host.immediate(self, message)
@@ -335,15 +347,16 @@ class VmBoard(Board):
             if text and min(text) >= 32:
                 return  # a command of the host, not a person: the board's USB sleeps too
             self._pending += data
-            self._hold()
             if self.state != BOOTING or b"\x03" in data:
                 self.host.wake_into_repl(self)
             return
         self._pending += data
         self._feed()
 
-    def _hold(self) -> None:
-        self._hold_until_s = time.monotonic() + INPUT_HOLD_S * 10
+    def _hold(self, for_s: float) -> None:
+        """Keep what is typed until the prompt shows, but not longer."""
+        self._hold_until_s = time.monotonic() + for_s
+        self._tail = b""
 
     def tick(self) -> None:
         """Release typed bytes whose prompt never came; let the boot loader look around."""
@@ -353,10 +366,13 @@ class VmBoard(Board):
             self._feed()
 
     def _feed(self) -> None:
-        """Type what is pending, up to a Ctrl-C that interrupts the program: what follows it waits for the prompt."""
-        if self._hold_until_s or not self._pending:
+        """Type what is pending, up to a Ctrl-C that interrupts the program: what follows it waits for the prompt.
+
+        A machine whose shim still runs gets nothing: a signal would end it, where the chip's MicroPython takes a note.
+        """
+        if self._phase == SHIM or self._hold_until_s or not self._pending:
             return
-        interrupts = self.state in (RUNNING, WAITING) and b"\x03" in self._pending
+        interrupts = self._phase == PROGRAM and b"\x03" in self._pending
         count = self._pending.index(b"\x03") + 1 if interrupts else len(self._pending)
         try:
             count = os.write(self._terminal, self._pending[:count])
@@ -364,7 +380,7 @@ class VmBoard(Board):
             count = 0
         del self._pending[:count]
         if interrupts:
-            self._hold_until_s = time.monotonic() + INPUT_HOLD_S
+            self._hold(INTERRUPT_S)
             # The signal may have come just before the machine began to read our answer: then an answer must wake it.
             self.wait_flags |= protocol.WAKE_STDIN
         if count and self.state in (RUNNING, WAITING):
@@ -381,6 +397,4 @@ class VmBoard(Board):
         if self.line is not None:
             self.line.write(b"MPY: soft reboot\r\n")
         self._raw_start = raw
-        if raw:
-            self._hold()
         return not raw

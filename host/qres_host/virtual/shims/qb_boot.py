@@ -20,6 +20,7 @@ TABLE_OFFSET, TABLE_ENTRIES = 0x8000, 95
 PAGE_BYTES, PAGE_US, ERASE_US = 256, 400, 45000  # as flashchip.py has them
 # The chip uses 32. A read is a call of Python here, so larger ones boot four times as fast; the format is the same.
 READ_BYTES = 256
+FORCED_EXIT = 2
 
 
 class Flash:
@@ -126,6 +127,7 @@ def _install(board):
 
 
 def _run(name, scope):
+    """Run a script, if it is there; FORCED_EXIT, or whether it came to its end."""
     try:
         with open(name) as file:
             source = file.read()
@@ -134,10 +136,19 @@ def _run(name, scope):
     try:
         exec(compile(source, name, "exec"), scope)
     except SystemExit:
-        return False
+        return FORCED_EXIT
     except BaseException as error:
         sys.print_exception(error)
+        return False
     return True
+
+
+def _scripts(main, scope):
+    """boot.py and main.py as the chip's MicroPython runs them: main.py only when boot.py came to its end."""
+    ended = _run("boot.py", scope)
+    if ended is True and main:
+        ended = _run("main.py", scope)
+    return ended
 
 
 def run(scope):
@@ -151,9 +162,15 @@ def run(scope):
     _install(board)
     sys.path[:] = ["", "/lib", ".frozen"]
     gc.collect()
-    more = _run("boot.py", scope)
-    if more and board["main"]:
-        more = _run("main.py", scope)
-    if not more:  # SystemExit resets the interpreter
-        qb_machine.soft_reset()
-    qb_link.enter_repl()
+    ended = None
+    while True:
+        try:
+            if ended is None:
+                qb_link.tell(qb_link.UP)  # from here on the hub lets Ctrl-C through
+                ended = _scripts(board["main"], scope)
+            if ended == FORCED_EXIT:  # SystemExit resets the interpreter
+                qb_machine.soft_reset()
+            qb_link.enter_repl()
+            return
+        except KeyboardInterrupt:  # between two scripts
+            ended = False

@@ -12,7 +12,7 @@ import time as _native
 
 import micropython
 
-SEND, WAIT, DEEP, RESET, RADIO, NVS, REPL, CLOCK, POLL, RESYNC, RXBUF = range(1, 12)
+SEND, WAIT, DEEP, RESET, RADIO, NVS, REPL, CLOCK, POLL, RESYNC, RXBUF, UP = range(1, 13)
 WAKE_PACKET, WAKE_STDIN, LIGHT = 1, 2, 4  # flags of WAIT
 STDIN, CAUSE_SHIFT = 1, 4  # flags of an answer
 HARD, SOFT, WATCHDOG = 0, 1, 2  # kinds of RESET
