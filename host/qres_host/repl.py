@@ -19,6 +19,7 @@ transport_serial.print = lambda *words: None  # it prints what it reads when a p
 
 CHUNK_BYTES = 1024
 RETRY_S = 0.3
+ENTER_S = 2.0  # for one attempt; a board that restarts loses what was typed
 READ_S = 1.0  # a read that finds nothing ends, so that time-outs of the transport count
 _HASHES = """
 import hashlib
@@ -49,19 +50,23 @@ for _path in {paths!r}:
 class Repl:
     """The raw REPL of the board at a port, entered without a reset. Every failure is a QresError.
 
-    A program that runs is interrupted. `wait_s`: how long a board may take to come to its prompt.
+    A program that runs is interrupted. `wait_s`: how long a board may take to come to its prompt; one that says nothing
+    at all for `silent_s` is given up at once.
     """
 
-    def __init__(self, port: str, wait_s: float = 20.0) -> None:
+    def __init__(self, port: str, wait_s: float = 20.0, silent_s: float = 0.0) -> None:
         self.port = port
-        self._transport = self._enter(time.monotonic() + wait_s)
+        self._transport = self._enter(time.monotonic() + wait_s, silent_s)
 
-    def _enter(self, end_s: float) -> SerialTransport:
+    def _enter(self, end_s: float, silent_s: float) -> SerialTransport:
         while True:
             transport = None
             try:
                 transport = SerialTransport(self.port, wait=0, timeout=READ_S)
-                transport.enter_raw_repl(soft_reset=False, timeout_overall=3)
+                if silent_s and not _answers(transport.serial, silent_s):
+                    end_s = 0.0
+                    raise TransportError("silent")
+                transport.enter_raw_repl(soft_reset=False, timeout_overall=ENTER_S)
                 return transport
             except (TransportError, serial.SerialException, OSError) as error:
                 if transport is not None:
@@ -159,6 +164,17 @@ class Repl:
         with contextlib.suppress(Exception):
             self._transport.exec_raw_no_follow("import machine; machine.reset()")
         self.close()
+
+
+def _answers(port: serial.Serial, silent_s: float) -> bool:
+    """Whether a program that is interrupted, or a prompt, says anything in that time."""
+    port.write(b"\r\x03")
+    end_s = time.monotonic() + silent_s
+    while not port.in_waiting:
+        if time.monotonic() > end_s:
+            return False
+        time.sleep(0.005)
+    return True
 
 
 def _parents(path: str) -> list[str]:

@@ -31,10 +31,11 @@ _FLASH_IDS = {1 << 21: 0x1540C8, 1 << 22: 0x1640C8, 1 << 23: 0x1740C8, 1 << 24: 
 
 
 class Answer(NamedTuple):
-    """Bytes for the host, after the seconds that the flash was busy."""
+    """Bytes for the host, after the seconds that the flash is busy; `early`: before them, but after earlier work."""
 
     data: bytes
     busy_s: float
+    early: bool = False
 
 
 def slip(payload: bytes) -> bytes:
@@ -190,7 +191,8 @@ class Rom:
         if busy_s is None:
             return [self._reply(op, error=WRITE_FAILED)]
         self.blocks_due = max(0, self.blocks_due - 1)
-        return [self._reply(op, busy_s=busy_s + len(data) * self._erase_s_per_byte)]
+        # The stub acknowledges data, then writes them while the next are on their way (esptool, stub_flasher.c).
+        return [self._reply(op, busy_s=busy_s + len(data) * self._erase_s_per_byte)._replace(early=self.stub)]
 
     def _end_of_write(self, op: int, body: bytes, check: int) -> list[Answer]:
         """0: restart. From the stub that leads to the loader in ROM, where the host wants to find it."""

@@ -20,7 +20,6 @@ from qres_host.errors import QresError
 from qres_host.virtual import firmware, protocol
 from qres_host.virtual.board import ASLEEP, BOOTING, DEAD, LOADER, OFF, REPL, RUNNING, WAITING, Board, BoardSpec, Host
 from qres_host.virtual.clock import BoardClock
-from qres_host.virtual.flashchip import write_sparse
 from qres_host.virtual.line import Loop
 from qres_host.virtual.loader import Loader
 from qres_host.virtual.terminal import inner_terminal, program_mode
@@ -129,19 +128,6 @@ class _Machine:
         self.socket.close()
 
 
-def _new_flash(path: Path, spec: BoardSpec) -> int:
-    """Write the flash of a new board: MicroPython and the file system, or nothing. Returns its size in bytes."""
-    size = firmware.flash_bytes()
-    files = dict(spec.files) if spec.files is not None else None
-    parts = [(0, firmware.micropython())]
-    if spec.bare:
-        path.write_bytes(b"\xff" * size)
-    else:
-        parts.append((firmware.FILES_OFFSET, deploy.build_image(spec.config, spec.extra_files, files)))
-        write_sparse(path, size, parts)
-    return size
-
-
 class VmBoard(Board):
     """A board whose program runs in a MicroPython machine with a flash file, a terminal and the hub's socket."""
 
@@ -159,7 +145,7 @@ class VmBoard(Board):
         super().__init__(index, spec, host, clock, seed)
         self._loop, self._nursery = loop, nursery
         self.flash = folder / f"{spec.name}.flash"
-        size = _new_flash(self.flash, spec)
+        size = firmware.new_flash(self.flash, spec)
         self._flash = os.open(self.flash, os.O_RDWR)
         self.loader = Loader(self, loop, self._flash, size)
         self._terminal, self._slave = inner_terminal()
@@ -272,7 +258,7 @@ class VmBoard(Board):
 
     def _handle(self, message: protocol.Message) -> None:
         if message.op == protocol.RESYNC:
-            self._send(protocol.MARKER)
+            self._send(protocol.MARKER + bytes((message.tag,)))
         elif message.op == protocol.POLL:
             self._tag = message.tag
             self.resume(0)
@@ -285,6 +271,8 @@ class VmBoard(Board):
             if message.op == protocol.REPL:
                 self._phase = AT_REPL
                 self._hold(PROMPT_S)
+            elif message.op != protocol.WAIT:
+                self._phase = SHIM  # it has ended: what is typed from here on is for the next machine
             self._rest(message)
         elif self.state == REPL:
             self.host.immediate(self, message)

@@ -8,6 +8,7 @@ import struct
 import sys
 
 import micropython
+import qb_esp
 import qb_esp32
 import qb_link
 import qb_machine
@@ -118,6 +119,7 @@ def _install(board):
     names["machine"] = qb_machine
     names["network"] = qb_radio.Network
     names["espnow"] = qb_radio.Espnow
+    names["esp"] = qb_esp
     names["esp32"] = qb_esp32
     names["os"] = _Copy(os, urandom=entropy.take, dupterm=lambda stream, index=0: None)
     names["micropython"] = _Copy(micropython, kbd_intr=qb_link.interrupt_char)
@@ -155,7 +157,7 @@ def run(scope):
     """Boot; returns when the board has reached its REPL. `scope` is the namespace of __main__."""
     flash = _mount()
     board = qb_link.start()
-    flash.slow = board["slow"]
+    flash.slow = qb_esp.slow = board["slow"]
     qb_time._start(board["boot_us"])
     qb_machine._start(board)
     qb_esp32._start(board["nvs"])

@@ -95,13 +95,15 @@ def _answer():
 
 def resync():
     """Drop what the hub had sent until its marker, after an interrupt tore an answer apart."""
-    global _dirty
+    global _dirty, _tag
     while True:
         try:
+            _tag = (_tag + 1) & 0xFF  # an answer to an earlier request, torn apart in its turn, does not count
             tell(RESYNC)
+            wanted = MARKER + bytes((_tag,))
             tail = b""
-            while tail != MARKER:
-                tail = (tail + _read(1))[-len(MARKER) :]
+            while tail != wanted:
+                tail = (tail + _read(1))[-len(wanted) :]
             _dirty = False
             return
         except KeyboardInterrupt:
@@ -137,10 +139,13 @@ def _poll_stdin(timeout_ms):
 
 
 def end(op, payload):
-    """Tell the hub that the board sleeps or resets; the hub ends this process."""
-    tell(op, payload)
+    """Tell the hub that the board sleeps or resets; the hub ends this process. Nothing interrupts that."""
+    told = False
     while True:
         try:
+            if not told:
+                tell(op, payload)
+                told = True
             if not _file.read(1):
                 _gone()
         except KeyboardInterrupt:
