@@ -19,7 +19,7 @@ import pytest
 from qres_host import deploy
 from qres_host.devices import Uri
 from qres_host.errors import FAILURE, INTERRUPTED, NO_DEVICE, OK, PARTIAL, TIMEOUT, USAGE
-from qres_host.flash import cli, files, fleet, image
+from qres_host.flash import cli, fleet, image
 from qres_host.flash.backup import Backup
 from qres_host.flash.job import Outcome, Plan
 from qres_host.repl import Repl

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
 import json
 import os
 import shutil
@@ -11,8 +12,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 
 from qres_host import deploy
@@ -35,8 +34,6 @@ DRAIN_READS = 16  # of at most 64 KB: more than a machine at rest can have left 
 PROMPT, RAW_PROMPT = b">>> ", b"raw REPL; CTRL-B to exit\r\n>"
 BOOT_COMMAND = "import sys;sys.path.insert(0,{folder!r});import qb_boot as b;b.run(globals());del b"
 SHIMS = Path(__file__).parent / "shims"
-
-Exited = Callable[[int], None]
 
 
 def interpreter() -> str:
@@ -69,29 +66,26 @@ class Nursery:
             self._server = subprocess.Popen(
                 [sys.executable, "-I", "-S", script, interpreter()], stdin=theirs.fileno(), start_new_session=True
             )
-        self._waiting: deque[Callable[[int], None]] = deque()
-        self._status: dict[int, int] = {}
+        self.numbers = itertools.count(1)
         loop.watch(self._control.fileno(), self._readable)
 
-    def spawn(self, hub: int, terminal: int, flash: int, output: int, born: Callable[[int], None]) -> None:
-        """Start a machine on these descriptors; `born` is called with its process id."""
+    def spawn(self, hub: int, terminal: int, flash: int, output: int) -> int:
+        """Start a machine on these descriptors; return its number."""
         command = BOOT_COMMAND.format(folder=str(self._shims))
         arguments = ["micropython", "-X", f"heapsize={HEAP_KB + SHIM_KB}k", "-i", "-c", command]
-        self._waiting.append(born)
-        socket.send_fds(self._control, [b"S" + json.dumps(arguments).encode()], [hub, terminal, flash, output])
+        number = next(self.numbers)
+        request = b"S" + json.dumps([number, arguments]).encode()
+        socket.send_fds(self._control, [request], [hub, terminal, flash, output])
+        return number
 
-    def kill(self, pid: int) -> None:
-        """End a machine at once; no effect when it has ended."""
+    def kill(self, number: int) -> None:
+        """End a machine before the next is started; no effect when it has ended."""
         with contextlib.suppress(OSError):
-            self._control.send(b"K%d" % pid)
+            self._control.send(b"K%d" % number)
 
     def _readable(self, _fd: int) -> None:
-        data = self._control.recv(4096)
-        if not data:
-            self._loop.forget(self._control.fileno())
-            raise QresError("the server of the virtual machines has ended", "start the virtual boards again")
-        if data[:1] != b"[":
-            self._waiting.popleft()(int(data))
+        self._loop.forget(self._control.fileno())
+        raise QresError("the server of the virtual machines has ended", "start the virtual boards again")
 
     def close(self) -> None:
         """Kill all machines and the server."""
@@ -104,28 +98,23 @@ class Nursery:
 
 
 class _Machine:
-    """One process: from power-on to sleep, reset or death."""
+    """One process: from power-on to sleep, reset or death. `output` is the end at which we read what it says."""
 
-    def __init__(self, nursery: Nursery, terminal: int, flash: int, output: int) -> None:
-        self.nursery = nursery
+    def __init__(self, nursery: Nursery, terminal: int, flash: int) -> None:
         self.socket, theirs = socket.socketpair()
-        self.pid = 0
+        self.output, their_output = os.pipe()
+        os.set_blocking(self.output, False)
         self.buffer = bytearray()
-        self._killed = False
-        nursery.spawn(theirs.fileno(), terminal, flash, output, self._born)
+        self._nursery = nursery
+        self.number = nursery.spawn(theirs.fileno(), terminal, flash, their_output)
         theirs.close()
-
-    def _born(self, pid: int) -> None:
-        self.pid = pid
-        if self._killed:
-            self.nursery.kill(pid)
+        os.close(their_output)
 
     def kill(self) -> None:
-        """End it now, or as soon as its process id is known."""
-        self._killed = True
-        if self.pid:
-            self.nursery.kill(self.pid)
+        """End it."""
+        self._nursery.kill(self.number)
         self.socket.close()
+        os.close(self.output)
 
 
 class VmBoard(Board):
@@ -149,9 +138,6 @@ class VmBoard(Board):
         self._flash = os.open(self.flash, os.O_RDWR)
         self.loader = Loader(self, loop, self._flash, size)
         self._terminal, self._slave = inner_terminal()
-        self._output, self._output_end = os.pipe()
-        os.set_blocking(self._output, False)
-        loop.watch(self._output, lambda fd: self._drain())
         self._machine: _Machine | None = None
         self._pending = bytearray()  # typed, not yet in the terminal
         self._phase = SHIM
@@ -172,8 +158,9 @@ class VmBoard(Board):
     def prepare(self) -> None:
         if self._machine is None:
             program_mode(self._slave)  # the last machine may have left it otherwise, and bytes in it
-            self._machine = _Machine(self._nursery, self._slave, self._flash, self._output_end)
+            self._machine = _Machine(self._nursery, self._slave, self._flash)
             self._loop.watch(self._machine.socket.fileno(), self._readable)
+            self._loop.watch(self._machine.output, lambda fd: self._drain())
 
     def run_ahead(self, start_us: int, cause: int) -> None:
         self._switch_on(start_us, cause, True)
@@ -214,20 +201,24 @@ class VmBoard(Board):
         self._send(protocol.answer(self._tag, flags, self.clock.local_us(now), self.row(now), self.frames))
 
     def end(self) -> None:
+        self._phase, self._hold_until_s = SHIM, 0.0
         if self._machine is not None:
-            self._loop.forget(self._machine.socket.fileno())
+            self._drain()
+            for fd in (self._machine.socket.fileno(), self._machine.output):
+                self._loop.forget(fd)
             self._machine.kill()
             self._machine = None
-        self._phase, self._hold_until_s = SHIM, 0.0
+        if self._ahead:  # what it said lies in a future that does not come
+            self._said.clear()
+            self._shown.clear()
         self._ahead = False
         self.outcome = None
         self.effects.clear()
 
     def close(self) -> None:
         super().close()
-        for fd in (self._terminal, self._output):
-            self._loop.forget(fd)
-        for fd in (self._terminal, self._slave, self._flash, self._output, self._output_end):
+        self._loop.forget(self._terminal)
+        for fd in (self._terminal, self._slave, self._flash):
             os.close(fd)
 
     def _send(self, data: bytes) -> None:
@@ -295,8 +286,12 @@ class VmBoard(Board):
     def _drain(self) -> None:
         for _ in range(DRAIN_READS):  # one that floods must not keep the others waiting
             try:
-                data = os.read(self._output, 65536)
+                data = os.read(self._machine.output, 65536) if self._machine is not None else b""
             except BlockingIOError:
+                break
+            if not data:  # it has ended
+                if self._machine is not None:
+                    self._loop.forget(self._machine.output)
                 break
             if not self.tainted:
                 self._said += data
