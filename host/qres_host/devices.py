@@ -271,6 +271,15 @@ def _open_port(path: str) -> int:
     return fd
 
 
+def refusal(path: str) -> QresError | None:
+    """Return why a port cannot be opened now, None when it can."""
+    try:
+        os.close(_open_port(path))
+    except QresError as error:
+        return error
+    return None
+
+
 def _make_raw(fd: int) -> None:
     mode = termios.tcgetattr(fd)
     control_characters = mode[6]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qres_host import deploy
+from qres_host import deploy, upload
 from qres_host.devices import Uri, port_path
 from qres_host.errors import NO_DEVICE, TIMEOUT, QresError
 from qres_host.flash import files as file_systems
@@ -180,10 +180,10 @@ class _Job:
             return True
         self._say("waiting for MicroPython", 0.0)
         with self._repl or Repl(self._port, BOOT_S) as repl:
-            sent = repl.put(files, lambda done: self._say("copying", done))
+            difference = upload.bring(repl, files, lambda done: self._say("copying", done), deploy.COMPILED_PACKAGE)
             self._outcome.configured |= bool(repl.digests(["config.json"])["config.json"])
             repl.reset()
-        return sent > 0
+        return bool(difference)
 
     def _ampy(self, files: Mapping[str, bytes]) -> None:
         tree = self._folder / "tree"

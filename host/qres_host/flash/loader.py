@@ -79,8 +79,7 @@ class Runs:
     def start(self, command: Sequence[str]) -> subprocess.Popen[str]:
         """Start a process out of the terminal's reach. Raises QresError once all are stopped."""
         with self._lock:
-            if self.stopped:
-                raise QresError("stopped", "run the same command again: it goes on where it stopped", INTERRUPTED)
+            self.check()
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -93,6 +92,11 @@ class Runs:
             )
             self._alive.add(process)
             return process
+
+    def check(self) -> None:
+        """Raise QresError once all are stopped."""
+        if self.stopped:
+            raise QresError("stopped", "run the same command again: it goes on where it stopped", INTERRUPTED)
 
     def ended(self, process: subprocess.Popen[str]) -> None:
         """Forget a process."""
