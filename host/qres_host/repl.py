@@ -141,7 +141,7 @@ class Repl:
 
 def _answers(port: serial.Serial, silent_s: float) -> bool:
     """Whether a program that is interrupted, or a prompt, says anything in that time."""
-    port.write(b"\r\x03")
+    port.write(b"\r\x03\r\x01")  # in raw mode Ctrl-C alone says nothing
     end_s = time.monotonic() + silent_s
     while not port.in_waiting:
         if time.monotonic() > end_s:

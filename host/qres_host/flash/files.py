@@ -7,33 +7,26 @@ from typing import Any
 
 from littlefs import LFSConfig, LittleFS, LittleFSError, UserContext
 
-from qres_host.deploy import BLOCK_BYTES, COMPILED_PACKAGE, LITTLEFS_GEOMETRY, ROOT_FILES
+from qres_host.deploy import (
+    BLOCK_BYTES,
+    COMPILED_PACKAGE,
+    ERASED,
+    ERASED_AT_ONCE,
+    LITTLEFS_GEOMETRY,
+    ROOT_FILES,
+    MemoryFlash,
+)
 
 SUPERBLOCK = b"littlefs"
-ERASED_AT_ONCE = 16  # blocks
 SECTORS_MAX = 4  # so many blocks are erased and written one by one before it takes longer than all 16
 # A process of esptool takes as long as reading 256 KB: after so many looks all that is left is read in one.
 FETCHED_AT_ONCE, FETCHES = 32, 4
 Fetch = Callable[[int, int], bytes]
-ERASED = b"\xff" * BLOCK_BYTES
 SELFTEST = "selftest"  # what the board found about its machine code; belongs to the application that was there
 
 
-class _Reading(UserContext):
-    """An image that notes which blocks are read."""
-
-    def __init__(self, image: bytes) -> None:
-        super().__init__(buffer=bytearray(image))
-        self.seen: set[int] = set()
-
-    def read(self, cfg: LFSConfig, block: int, off: int, size: int) -> Any:
-        """Note the block."""
-        self.seen.add(block)
-        return super().read(cfg, block, off, size)
-
-
-def _mount(image: bytes) -> tuple[LittleFS, _Reading]:
-    flash = _Reading(image)
+def _mount(image: bytes) -> tuple[LittleFS, MemoryFlash]:
+    flash = MemoryFlash(image)
     blocks = len(image) // BLOCK_BYTES
     system = LittleFS(flash, block_size=BLOCK_BYTES, block_count=blocks, mount=False, **LITTLEFS_GEOMETRY)
     system.mount()
@@ -136,4 +129,15 @@ def regions(image: bytes, offset: int) -> list[tuple[int, bytes]]:
                 found[-1] = (found[-1][0], found[-1][1] + data)
             else:
                 found.append((offset + block * BLOCK_BYTES, data))
+    return found
+
+
+def joined(parts: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    """Return parts with those that follow each other as one: written without a pause in between."""
+    found: list[tuple[int, bytes]] = []
+    for offset, data in sorted(parts):
+        if found and found[-1][0] + len(found[-1][1]) == offset:
+            found[-1] = (found[-1][0], found[-1][1] + data)
+        else:
+            found.append((offset, data))
     return found

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from qres_host import deploy, upload
-from qres_host.devices import Uri, port_path
+from qres_host.devices import Uri, is_bridge, port_path
 from qres_host.errors import NO_DEVICE, TIMEOUT, QresError
 from qres_host.flash import files as file_systems
 from qres_host.flash.backup import Backup
 from qres_host.flash.image import Image
-from qres_host.flash.loader import BAUD, CABLE, Loader, Runs
+from qres_host.flash.loader import BAUD, CABLE, ROM_BAUD, Loader, Runs
 from qres_host.flash.look import Seen, by_loader, by_micropython
 from qres_host.hardware import Hardware
 from qres_host.repl import Repl
@@ -93,7 +93,8 @@ class _Job:
         self._plan, self._runs, self._say, self._outcome, self._folder = plan, runs, say, outcome, folder
         self._port = port_path(uri)
         self._repl: Repl | None = None
-        self._loader = Loader(self._port, runs, say, baud=plan.baud)
+        self._fresh = plan.force  # nothing of what is to be written is there already
+        self._loader = Loader(self._port, runs, say, baud=plan.baud if is_bridge(self._port) else ROM_BAUD)
 
     def run(self) -> None:
         """Do all of it. Raises QresError."""
@@ -151,14 +152,16 @@ class _Job:
         image = deploy.build_image(None, own, dict(plan.files), size // deploy.BLOCK_BYTES)
         if own:
             backup.save(own)
-        return file_systems.regions(image, offset)
+        parts = file_systems.regions(image, offset)
+        self._fresh = plan.force or not seen.shares(plan.files)
+        return file_systems.joined(parts) if self._fresh else parts
 
     def _write(self, regions: list[tuple[int, bytes]]) -> bool:
         """Write parts of the flash; return whether any had to be written."""
         if not regions:
             return False
         self.close()
-        return self._loader.write(self._save(regions), force=self._plan.force, erase=self._plan.erase)
+        return self._loader.write(self._save(regions), force=self._fresh, erase=self._plan.erase)
 
     def _save(self, regions: list[tuple[int, bytes]]) -> list[tuple[int, Path]]:
         saved = []

@@ -22,6 +22,7 @@ LADDER = (("default-reset", "hard-reset"), ("usb-reset", "hard-reset"), ("usb-re
 CONNECT_ATTEMPTS = "3"
 SILENT_S = 60.0  # erasing a whole large flash is the longest silence
 BAUD = "460800"
+ROM_BAUD = "115200"  # at which the loader begins: USB ignores it, a change would only take time
 CABLE = "check the cable and run the same command again: it goes on where it stopped"
 HOLD_BOOT = "hold BOOT, press and release RESET (or plug it in anew), release BOOT, and run the same command again"
 _PERCENT = re.compile(r"(Writing|Reading) (?:at|from) 0x[0-9a-f]+ .*?([0-9.]+)%")

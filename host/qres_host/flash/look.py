@@ -81,6 +81,12 @@ class Seen:
     digests: Mapping[str, str] | None = None
     same: frozenset[int] = field(default_factory=frozenset)
 
+    def shares(self, wanted: Mapping[str, bytes]) -> bool:
+        """Whether parts of a file system with `wanted` may be there already: not, when it is known to hold none."""
+        if self.digests is None:
+            return True
+        return any(self.digests.get(path) == _sha256(data) for path, data in wanted.items())
+
     def holds(self, wanted: Mapping[str, bytes]) -> bool:
         """Whether it is known to hold just this application and these own files, where the image's table says."""
         if self.digests is None or TABLE_OFFSET not in self.same:

@@ -168,7 +168,7 @@ def run(scope):
     while True:
         try:
             if ended is None:
-                qb_link.tell(qb_link.UP)  # from here on the hub lets Ctrl-C through
+                qb_link.up()
                 ended = _scripts(board["main"], scope)
             if ended == FORCED_EXIT:  # SystemExit resets the interpreter
                 qb_machine.soft_reset()
