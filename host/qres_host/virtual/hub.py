@@ -71,9 +71,8 @@ class Hub:
         self._order = itertools.count()
         self._running: set[Board] = set()
         self._settled: list[Board] = []
-        self._stopping = False
+        self._stopping, self._tick_s = False, 0.0
         self._host = VirtualHost(acknowledge)
-        self._tick_s = 0.0
         self.started_s = time.monotonic()
         self.air = Air(
             [spec.position for spec in specs],
@@ -89,8 +88,9 @@ class Hub:
             make_board(i, spec, self, self.loop, self._nursery, folder, seed) for i, spec in enumerate(specs)
         ]
         self.air.on_air = lambda station, frame, airtime_us: self.boards[station].battery.sent(airtime_us)
-        for each in () if links is None else self.boards:
-            each.line = SerialLine(self.loop, links / each.spec.name, each.typed, f"line {seed} {each.index}")
+        for each in self.boards:
+            if links is not None:
+                each.line = SerialLine(self.loop, links / each.spec.name, each.typed, f"line {seed} {each.index}")
         for each in self.boards:
             self._boot(each, protocol.PWRON_RESET)
 
