@@ -118,7 +118,7 @@ class _Job:
     def _look(self) -> Seen:
         """Ask MicroPython, and keep its REPL; where it does not answer, ask the boot loader."""
         plan = self._plan
-        if not plan.erase:
+        if not plan.erase and plan.image.names_files():
             self._say("asking", 0.0)
             try:
                 self._repl = Repl(self._port, ASK_S, SILENT_S)
@@ -174,7 +174,8 @@ class _Job:
     def _upload(self) -> bool:
         """Bring the application as files to the MicroPython that boots now; return whether anything changed."""
         plan = self._plan
-        files = dict(plan.files)
+        files = {} if plan.erase else Backup(self._outcome.mac).load()  # of an interrupted run
+        files.update(plan.files)
         if plan.config is not None:
             files["config.json"] = _json(plan.config)
         self._outcome.configured = "config.json" in files

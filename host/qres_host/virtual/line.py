@@ -43,9 +43,9 @@ class Loop:
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
 
-    def later(self, delay_s: float, call: Callable[[], None]) -> None:
-        """Call back once, in real time; calls of one instant come in the order of the requests."""
-        heapq.heappush(self._later, (time.monotonic() + delay_s, next(self._order), call))
+    def at(self, instant_s: float, call: Callable[[], None]) -> None:
+        """Call back once, at an instant of time.monotonic(); calls of one instant come in the order of the requests."""
+        heapq.heappush(self._later, (instant_s, next(self._order), call))
 
     def watch(self, fd: int, read: Watch, write: Watch | None = None) -> None:
         """Call `read(fd)` when there is input, and `write(fd)`, if given, when there is room.
@@ -170,7 +170,7 @@ class SerialLine:
             if self.pace is not None and count:
                 now = time.monotonic()
                 self._write_at_s = (self._write_at_s if self._waited else now) + count / self.pace.bytes_per_s
-                self._loop.later(self._write_at_s - now, self._watch)
+                self._loop.at(self._write_at_s, self._watch)
         self.sent_bytes += count
         del self._buffer[:count]
         self._waited = bool(self._buffer)  # our own delay is not the cable's: it makes up for it
@@ -202,8 +202,8 @@ class SerialLine:
         now = time.monotonic()
         start_s = self._read_at_s if now - self._free_s < AT_ONCE_S else now
         self._read_at_s = start_s + len(data) / self.pace.bytes_per_s
-        self._loop.later(self._read_at_s - now, self._watch)
-        self._loop.later(self._read_at_s - now + self.pace.latency_s, lambda: self._typed(data))
+        self._loop.at(self._read_at_s, self._watch)
+        self._loop.at(self._read_at_s + self.pace.latency_s, lambda: self._typed(data))
         self._watch()
 
     @staticmethod

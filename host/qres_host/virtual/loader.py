@@ -70,9 +70,9 @@ class Loader:
             now = time.monotonic()
             free_s = max(self._busy_until_s, now)
             self._busy_until_s = free_s + (answer.busy_s if paced else 0.0)
-            wait_s = (free_s if answer.early else self._busy_until_s) - now
-            if wait_s > 0:
-                self._loop.later(wait_s, lambda said=answer.data: self._say(said))  # type: ignore[misc]
+            due_s = free_s if answer.early else self._busy_until_s
+            if due_s > now:
+                self._loop.at(due_s, lambda said=answer.data: self._say(said))  # type: ignore[misc]
             else:
                 self._say(answer.data)
         if 0 <= self.faults.unplug_after <= self._rom.arrived_bytes:

@@ -18,7 +18,7 @@ from qres_host.virtual.flashchip import READ_BYTES_PER_S, SECTOR_BYTES, FlashChi
 # What esptool sends first. A pty has no DTR and RTS: this stands for the reset into the loader.
 SYNC_FRAME = b"\xc0\x00\x08\x24\x00\x00\x00\x00\x00\x07\x07\x12\x20"
 MAX_FRAME_BYTES = 1 << 17
-MOST_AHEAD = 256  # blocks that a host may ask for before it acknowledges one
+MOST_AHEAD = 7  # blocks sent before the first is acknowledged: with their escapes they fit the line's buffer
 FLASH_BEGIN, FLASH_DATA, FLASH_END, MEM_BEGIN, MEM_END, MEM_DATA, SYNC = range(0x02, 0x09)
 WRITE_REG, READ_REG, SPI_SET_PARAMS, _UNUSED, SPI_ATTACH, READ_SLOW, CHANGE_BAUD = range(0x09, 0x10)
 DEFL_BEGIN, DEFL_DATA, DEFL_END, MD5, SECURITY_INFO = range(0x10, 0x15)
@@ -226,9 +226,9 @@ class Rom:
 
     def _read_fast(self, op: int, body: bytes, check: int) -> list[Answer]:
         offset, size, block, ahead = struct.unpack_from("<IIII", body)
-        if not 0 < block <= SECTOR_BYTES or not 0 < ahead <= MOST_AHEAD or offset + size > self.flash.size:
+        if not 0 < block <= SECTOR_BYTES or ahead == 0 or offset + size > self.flash.size:
             return [self._reply(op, error=BAD_MESSAGE)]
-        self._reading, self._read_sent = (offset, size, block, ahead), 0
+        self._reading, self._read_sent = (offset, size, block, min(ahead, MOST_AHEAD)), 0
         return [self._reply(op), *self._next_blocks(0)]
 
     def _next_blocks(self, acknowledged: int) -> list[Answer]:
