@@ -28,7 +28,7 @@ demo: $(VENV)/.installed  ## sixteen virtual boards on real weather, with a live
 test: venv  ## everything that needs no board, on CPython and both MicroPython machines (ARGS="-k wire")
 	$(PY) -m pytest -m "not slow" $(ARGS)
 
-test-slow: venv  ## the tests that take minutes: virtual boards are flashed, provisioned, and put through the battery for boards
+test-slow: venv  ## the tests that take a minute: the battery for boards, on virtual ones
 	$(PY) -m pytest -m slow $(ARGS)
 
 test-mpy: venv  ## the portable tests on the unix and the 32-bit MicroPython machine only

@@ -17,7 +17,17 @@ from typing import Any
 
 from qres import config, packet, regime
 from qres_host import cli
-from qres_host.bench import collector, detect_sheets, numerics_sheets, ota, predict_sheets, ram_sheets, record, report
+from qres_host.bench import (
+    boards,
+    collector,
+    detect_sheets,
+    numerics_sheets,
+    ota,
+    predict_sheets,
+    ram_sheets,
+    record,
+    report,
+)
 from qres_host.bench.sheet import Sheet
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -150,6 +160,7 @@ SHEETS: dict[str, Callable[[Any], list[Sheet]]] = {
     "detect": detect_sheets.sheets,
     "ota": ota.sheets,
     "ram": ram_sheets.sheets,
+    "boards": boards.sheets,
 }
 BLOCKS: dict[str, Callable[[], str]] = {
     "regime-default": lambda: regime_diagram("default"),

@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "boards": ("qres_host.plugged:boards", "Kinds of boards, and what is plugged in."),
     "doctor": ("qres_host.doctor:doctor", "Say what is in the way of boards: permissions, programs, cables."),
     "flash": ("qres_host.flash.cli:flash", "Put MicroPython and QRES on boards, many at once."),
+    "deploy": ("qres_host.deploy_cli:command", "Bring the application alone to boards that run MicroPython."),
     "predict": ("qres_host.predict_command:predict", "Predict a recording as the boards do, and show the error."),
     "detect": ("qres_host.detect_cli:detect", "Judge the rows of a table: score, alarm, regime, picture."),
     "demo": ("qres_host.demo:demo", "Run a swarm of virtual boards and show it live."),

@@ -29,6 +29,8 @@ from qres_host.viper import transform
 
 BLOCK_BYTES = 4096
 BLOCKS = 512
+ERASED_AT_ONCE = 16  # blocks
+ERASED = b"\xff" * BLOCK_BYTES
 # What MicroPython's VfsLfs2 uses; an image made with a larger cache could hold inline files that it cannot read.
 LITTLEFS_GEOMETRY: dict[str, Any] = {"read_size": 32, "prog_size": 32, "cache_size": 128, "lookahead_size": 32}
 ROOT_FILES = ("boot.py", "main.py")
@@ -144,17 +146,37 @@ def _identity(files: Mapping[str, bytes], arch: str) -> bytes:
     return found.digest()[:4]
 
 
-class _Flash(UserContext):
-    """An image in memory that counts erased blocks."""
+class MemoryFlash(UserContext):
+    """An image in memory that knows which blocks were read and which was erased last, and counts how often."""
 
     def __init__(self, image: bytes) -> None:
         super().__init__(buffer=bytearray(image))
+        self.seen: set[int] = set()
         self.erased = 0
+        self.newest = 0
+
+    def read(self, cfg: LFSConfig, block: int, off: int, size: int) -> bytearray:
+        """Return bytes of a block. The library's own method asks for a logger each time, most of a mount's time."""
+        self.seen.add(block)
+        start = block * BLOCK_BYTES + off
+        return self.buffer[start : start + size]
+
+    def prog(self, cfg: LFSConfig, block: int, off: int, data: bytes) -> int:
+        """Write to an erased block."""
+        start = block * BLOCK_BYTES + off
+        self.buffer[start : start + len(data)] = data
+        return 0
 
     def erase(self, cfg: LFSConfig, block: int) -> int:
         """Count; LittleFS never looks at what an erased block holds."""
         self.erased += 1
-        return int(super().erase(cfg, block))
+        self.newest = block
+        self.clear(block, 1)
+        return 0
+
+    def clear(self, block: int, count: int) -> None:
+        """Erase blocks that hold nothing."""
+        self.buffer[block * BLOCK_BYTES : (block + count) * BLOCK_BYTES] = ERASED * count
 
 
 def format_image(files: Mapping[str, bytes], base: bytes | None = None, blocks: int = BLOCKS) -> bytes:
@@ -162,12 +184,14 @@ def format_image(files: Mapping[str, bytes], base: bytes | None = None, blocks: 
 
     Raises QresError when they do not fit.
     """
-    flash = _Flash(base or b"\xff" * (BLOCK_BYTES * blocks))
+    flash = MemoryFlash(base or ERASED * blocks)
     system = LittleFS(flash, block_size=BLOCK_BYTES, block_count=blocks, mount=False, **LITTLEFS_GEOMETRY)
     if base is None:
         system.format()
     system.mount()
     try:
+        if base is None:
+            _align(system, flash)
         for path, data in files.items():
             folder = path.rpartition("/")[0]
             if folder:
@@ -182,7 +206,22 @@ def format_image(files: Mapping[str, bytes], base: bytes | None = None, blocks: 
     return bytes(flash.buffer)
 
 
-def _compact(system: LittleFS, flash: _Flash, path: str) -> None:
+def _align(system: LittleFS, flash: MemoryFlash) -> None:
+    """Let the next file begin where a group of blocks begins that a flash erases at once.
+
+    LittleFS takes blocks in turn, from one that it draws, so those before are taken by files that go again.
+    """
+    fillers: list[int] = []
+    while not fillers or (flash.newest + 1) % ERASED_AT_ONCE:
+        with system.open(f"filler{len(fillers)}", "wb") as file:
+            file.write(bytes(BLOCK_BYTES // 2))
+        fillers.append(flash.newest)
+    for index, block in enumerate(fillers):
+        system.remove(f"filler{index}")
+        flash.clear(block, 1)
+
+
+def _compact(system: LittleFS, flash: MemoryFlash, path: str) -> None:
     """Write the directory of `path` anew without its history: each look into it reads the whole, and an import looks
     four times. LittleFS does so by itself when the directory's block is full, so fill it."""
     before = flash.erased

@@ -271,6 +271,22 @@ def _open_port(path: str) -> int:
     return fd
 
 
+def is_bridge(path: str) -> bool:
+    """Whether a port is a UART, whose speed counts: neither the chip's own USB nor a virtual board's pty."""
+    real = os.path.realpath(path)
+    usb = any(port.device == real and (port.vid, port.pid) == ESPRESSIF_JTAG for port in usb_ports())
+    return not usb and not real.startswith("/dev/pts/")
+
+
+def refusal(path: str) -> QresError | None:
+    """Return why a port cannot be opened now, None when it can."""
+    try:
+        os.close(_open_port(path))
+    except QresError as error:
+        return error
+    return None
+
+
 def _make_raw(fd: int) -> None:
     mode = termios.tcgetattr(fd)
     control_characters = mode[6]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import errno
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import TracebackType
 
 import serial
@@ -13,12 +13,15 @@ from mpremote import transport_serial
 from mpremote.transport import TransportError, TransportExecError
 from mpremote.transport_serial import SerialTransport
 
+from qres_host import devices, upload
 from qres_host.errors import FAILURE, NO_DEVICE, TIMEOUT, QresError
 
 transport_serial.print = lambda *words: None  # it prints what it reads when a prompt does not come
 
 CHUNK_BYTES = 1024
+PATHS_AT_ONCE = 40  # a board compiles what it is told in what heap its application left
 RETRY_S = 0.3
+ENTER_S = 2.0  # for one attempt; a board that restarts loses what was typed
 READ_S = 1.0  # a read that finds nothing ends, so that time-outs of the transport count
 _HASHES = """
 import hashlib
@@ -36,45 +39,39 @@ def _hash(path):
 for _path in {paths!r}:
     print(_path, _hash(_path).hex())
 """
-_FOLDERS = """
-import os
-for _path in {paths!r}:
-    try:
-        os.mkdir(_path)
-    except OSError:
-        pass
-"""
 
 
 class Repl:
     """The raw REPL of the board at a port, entered without a reset. Every failure is a QresError.
 
-    A program that runs is interrupted. `wait_s`: how long a board may take to come to its prompt.
+    A program that runs is interrupted. `wait_s`: how long a board may take to come to its prompt; one that says nothing
+    at all for `silent_s` is given up at once.
     """
 
-    def __init__(self, port: str, wait_s: float = 20.0) -> None:
+    def __init__(self, port: str, wait_s: float = 20.0, silent_s: float = 0.0) -> None:
         self.port = port
-        self._transport = self._enter(time.monotonic() + wait_s)
+        self._transport = self._enter(time.monotonic() + wait_s, silent_s)
 
-    def _enter(self, end_s: float) -> SerialTransport:
+    def _enter(self, end_s: float, silent_s: float) -> SerialTransport:
         while True:
             transport = None
             try:
                 transport = SerialTransport(self.port, wait=0, timeout=READ_S)
-                transport.enter_raw_repl(soft_reset=False, timeout_overall=3)
+                if silent_s and not _answers(transport.serial, silent_s):
+                    end_s = 0.0
+                    raise TransportError("silent")
+                transport.enter_raw_repl(soft_reset=False, timeout_overall=ENTER_S)
                 return transport
             except (TransportError, serial.SerialException, OSError) as error:
                 if transport is not None:
                     with contextlib.suppress(Exception):
                         transport.close()
-                busy = "exclusively lock" in str(error) or "in use" in str(error)
-                if time.monotonic() > end_s or busy:
-                    raise self._failure(error, busy) from error
+                why = self._failure(error) if transport is not None else devices.refusal(self.port)
+                if time.monotonic() > end_s or (why is not None and "busy" in why.message):
+                    raise (why or self._failure(error)) from error
                 time.sleep(RETRY_S)
 
-    def _failure(self, error: Exception, busy: bool = False) -> QresError:
-        if busy:
-            return QresError(f"{self.port} is busy", "close the program that holds it", NO_DEVICE)
+    def _failure(self, error: Exception) -> QresError:
         if isinstance(error, TransportError) and not isinstance(error, TransportExecError):
             return QresError(f"no MicroPython answers at {self.port}", "flash it with `qres flash`", TIMEOUT)
         return QresError(f"the board at {self.port} has gone", "check the cable, run the command again", NO_DEVICE)
@@ -105,54 +102,35 @@ class Repl:
         said = str(error.error_output).strip().splitlines()
         last = said[-1] if said else "an error without a word"
         if "ENOSPC" in last or "Errno 28" in last:
-            return QresError(
-                "the board's file system is full", "remove files from it, or flash it with --erase", FAILURE
-            )
+            return _full()
         return QresError(f"the board refused: {last}", "run the command again", FAILURE)
 
     def digests(self, paths: list[str]) -> dict[str, bytes]:
         """Return the SHA-256 of files on the board; b"" for those that are not there."""
         found = {}
-        for line in self.run(_HASHES.format(paths=paths)).splitlines():
-            path, _, digest = line.strip().rpartition(" ")
-            if path in paths and len(digest) == 64:
-                found[path] = bytes.fromhex(digest)
+        for first in range(0, len(paths), PATHS_AT_ONCE):
+            for line in self.run(_HASHES.format(paths=paths[first : first + PATHS_AT_ONCE])).splitlines():
+                path, _, digest = line.strip().rpartition(" ")
+                if path in paths and len(digest) == 64:
+                    found[path] = bytes.fromhex(digest)
         return {path: found.get(path, b"") for path in paths}
 
-    def put(self, files: Mapping[str, bytes], progress: Callable[[float], None] = lambda done: None) -> int:
-        """Bring files to the board, by path; those that are there already are left alone. Returns how many were sent.
+    def put(self, files: Mapping[str, bytes], progress: upload.Progress = lambda done: None) -> int:
+        """Bring files to the board, by path, as `upload` does; return how many differed from what was there."""
+        return len(upload.bring(self, files, progress).missing)
 
-        A file is written under another name, verified, and renamed: a pulled cable leaves the old or the new one.
-        """
-        there = self.digests(sorted(files))
-        sent = {path: data for path, data in files.items() if there[path] != hashlib.sha256(data).digest()}
-        folders = sorted({folder for path in sent for folder in _parents(path)})
-        if folders:
-            self.run(_FOLDERS.format(paths=folders))
-        total, done = sum(map(len, sent.values())), 0
-        for path, data in sorted(sent.items()):
-            self._put(path, data)
-            done += len(data)
-            progress(done / max(1, total))
-        return len(sent)
-
-    def _put(self, path: str, data: bytes) -> None:
-        part = path + ".new"
+    def write(self, path: str, data: bytes) -> None:
+        """Write a file as it comes; a pulled cable leaves a part of it."""
         try:
-            self._transport.fs_writefile(part, data, chunk_size=CHUNK_BYTES)
+            self._transport.fs_writefile(path, data, chunk_size=CHUNK_BYTES)
         except TransportExecError as error:
             raise self._refused(error) from error
         except (TransportError, serial.SerialException) as error:
             raise self._failure(error) from error
         except OSError as error:
-            with contextlib.suppress(QresError):
-                self.run(f"import os; os.remove({part!r})")
-            if error.errno == 28:
-                raise QresError("the board's file system is full", "remove files, or flash with --erase") from error
+            if error.errno == errno.ENOSPC:
+                raise _full() from error
             raise self._failure(error) from error
-        if self.digests([part])[part] != hashlib.sha256(data).digest():
-            raise QresError(f"{path} did not arrive whole", "run the command again")
-        self.run(f"import os; os.rename({part!r}, {path!r})")
 
     def reset(self) -> None:
         """Restart the board and free the port."""
@@ -161,6 +139,16 @@ class Repl:
         self.close()
 
 
-def _parents(path: str) -> list[str]:
-    parts = path.split("/")[:-1]
-    return ["/".join(parts[: count + 1]) for count in range(len(parts))]
+def _answers(port: serial.Serial, silent_s: float) -> bool:
+    """Whether a program that is interrupted, or a prompt, says anything in that time."""
+    port.write(b"\r\x03\r\x01")  # in raw mode Ctrl-C alone says nothing
+    end_s = time.monotonic() + silent_s
+    while not port.in_waiting:
+        if time.monotonic() > end_s:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def _full() -> QresError:
+    return QresError("the board's file system is full", "remove files from it, or flash it with --erase", FAILURE)

@@ -22,7 +22,7 @@ from qres_host.virtual.specs import board_config
 from qres_host.virtual.swarm import Swarm
 from test_deploy_selftest import in_bytecode
 
-pytestmark = pytest.mark.slow  # virtual boards that boot, are flashed and wait
+pytestmark = pytest.mark.slow  # a minute: four boards go through the battery, deep sleep included
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SHORT = {"BOOT_S": "10", "TRACE_S": "6", "SLEEP_MS": "1500", "TESTS": "test_numbers test_packet"}

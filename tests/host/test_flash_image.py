@@ -18,6 +18,7 @@ from qres_host.errors import NO_DEVICE, USAGE, QresError
 from qres_host.flash import fetch, files, image
 from qres_host.flash.image import APP, DATA, ImageError, Partition
 from qres_host.virtual import firmware
+from test_virtual_deploy import read_back
 
 GOOD = firmware.micropython(40_000)
 APP_AT = 0x10000
@@ -99,19 +100,37 @@ def test_only_blocks_that_littlefs_reads_are_written_whatever_lies_in_the_others
     flash = bytearray(stale)
     for at, data in regions:
         flash[at : at + len(data)] = data
-    assert files.read_back(bytes(flash)) == files.read_back(built)
+    assert read_back(bytes(flash)) == read_back(built)
+    parts = files.joined(regions)
+    assert len(parts) < len(regions) and {at % 65536 for at, _ in regions[1:]} == {0}
+    assert sum(len(data) for _, data in parts) == sum(len(data) for _, data in regions)
 
 
-def test_a_boards_own_files_are_told_from_the_applications() -> None:
-    found = files.read_back(
-        deploy.build_image({"name": "a"}, {"identity": b"k", "selftest": b"x", "lib/mine.py": b"y"})
-    )
-    assert sorted(files.kept(found)) == ["config.json", "identity", "lib/mine.py"]
+def test_a_boards_own_files_are_told_from_the_applications_and_fetched_alone() -> None:
+    own = {"identity": b"k", "selftest": b"x", "lib/mine.py": b"y" * 9000}
+    flash = deploy.build_image({"name": "a"}, own)
+    fetched: list[int] = []
+
+    def fetch(offset: int, count: int) -> bytes:
+        fetched.append(count)
+        return flash[offset : offset + count]
+
+    found = files.read_own(fetch, len(flash))
+    assert sorted(found) == ["config.json", "identity", "lib/mine.py"] and found["lib/mine.py"] == own["lib/mine.py"]
+    assert sum(fetched) < len(flash) / 3
+
+    def cut(offset: int, count: int) -> bytes:
+        if offset:
+            raise QresError("the board has gone")
+        return flash[:count]
+
+    with pytest.raises(QresError, match="has gone"):
+        files.read_own(cut, len(flash))
 
 
 @pytest.mark.parametrize("data", [b"\xff" * 65536, bytes(65536), b"....littlefs" + bytes(65524), b""])
 def test_what_holds_no_file_system_has_no_files(data: bytes) -> None:
-    assert files.read_back(data) == {}
+    assert files.read_own(lambda offset, count: data[offset : offset + count].ljust(count, b"\xff"), 65536) == {}
 
 
 # Where it comes from

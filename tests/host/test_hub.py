@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -123,7 +121,8 @@ def test_a_machine_that_dies_is_counted_and_boots_again(tmp_path: Path, runs: li
     waiting = b"import time, machine\nprint(machine.reset_cause())\nwhile True: time.sleep_ms(60000)\n"
     runs.append(Run(tmp_path / "a", specs(waiting, 1)))
     runs[0].hours(0.1)
-    os.kill(runs[0].hub.boards[0]._machine.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+    board = runs[0].hub.boards[0]
+    board._nursery.kill(board._machine.number)  # type: ignore[attr-defined]
     while not runs[0].hub.status()["boards"][0]["crashes"]:
         runs[0].hub._turn()
     runs[0].hub.run_until(runs[0].hub.now_us + 60_000_000)

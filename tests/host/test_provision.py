@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +18,6 @@ from qres_host.repl import Repl
 from qres_host.virtual.board import BoardSpec
 from qres_host.virtual.swarm import Swarm
 
-pytestmark = pytest.mark.slow  # virtual boards that boot, are flashed and wait
-
 CHANNELS = [{"name": "t", "unit": "degC", "scale": "0.1"}]
 OTHER = bytes(range(1, 33))
 CONFIG: dict[str, Any] = {
@@ -31,7 +27,6 @@ CONFIG: dict[str, Any] = {
     "channels": CHANNELS,
     "board": {"watchdog_ms": 0, "boot_window_ms": 100},
 }
-SETTLE_S = 1.0  # a machine that is interrupted while it boots begins again
 BLANK: dict[str, bytes] = {"main.py": b"print('blank')\n"}
 
 
@@ -44,22 +39,7 @@ def swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swarm]:
         BoardSpec("south", bytes((2, 0, 0, 0, 0, 3)), CONFIG, battery_mah=0),
     ]
     with Swarm(boards, speed=1.0, links=tmp_path_factory.mktemp("links")) as running:
-        for board in boards:
-            _wait_for(running.ports[board.name])
         yield running
-
-
-def _wait_for(port: str) -> None:
-    """Until a machine has started: one that is interrupted while its shims come up is no board yet."""
-    for _ in range(20):
-        with contextlib.suppress(QresError), Repl(port) as repl:
-            repl.run("import machine; machine.unique_id()")
-            repl.reset()
-            return
-        with contextlib.suppress(QresError), Repl(port) as repl:
-            repl.reset()
-        time.sleep(0.3)
-    raise AssertionError("the virtual boards did not start")
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +55,6 @@ def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, dict
 
     def run(*arguments: str) -> tuple[int, dict[str, Any]]:
         code = cli.run(["provision", *arguments, "--json"])
-        time.sleep(SETTLE_S)
         said = capsys.readouterr()
         rows = json.loads(said.out)["boards"] if said.out else []
         return code, {row["device"].rpartition("/")[2]: row for row in rows} or {"error": said.err}
@@ -88,7 +67,6 @@ def on_board(swarm: Swarm, name: str) -> tuple[dict[str, Any], list[str]]:
     with Repl(swarm.ports[name]) as repl:
         text = repl.run("import os; print(open('/config.json').read()); print(os.listdir('/'))").splitlines()
         repl.reset()
-    time.sleep(SETTLE_S)
     return json.loads(text[0]), eval(text[1])
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import serial
+from qres_host.repl import Repl
 from qres_host.virtual.board import BoardSpec
 from qres_host.virtual.swarm import Swarm
 
@@ -112,3 +114,39 @@ def test_ctrl_c_interrupts_a_command_at_the_repl(swarm: Swarm) -> None:
         assert port.read_until(b"KeyboardInterrupt").endswith(b"KeyboardInterrupt")
         port.write(b"print('a' + 'live')\r")
         assert port.read_until(b"alive").endswith(b"alive")
+
+
+def state(swarm: Swarm, name: str) -> dict[str, object]:
+    return next(dict(board) for board in swarm.status()["boards"] if board["name"] == name)
+
+
+@pytest.mark.parametrize("name", ["blank", "waiter"])
+def test_ctrl_c_at_any_moment_of_a_boot_leads_to_the_prompt(swarm: Swarm, name: str) -> None:
+    with Repl(swarm.ports[name]) as repl:
+        assert repl.run("print(6 * 7)").strip() == "42"
+    for delay_s in (0.0, 0.01, 0.1, 0.3, 0.4, 0.41, 0.42, 0.43, 0.44, 0.46, 0.5):
+        with serial.Serial(swarm.ports[name], timeout=TIMEOUT_S) as port:
+            port.write(b"\r\x03\x02")
+            assert port.read_until(b">>> ").endswith(b">>> ")
+            boots = state(swarm, name)["boots"]
+            port.write(b"import machine; machine.reset()\r")
+            while state(swarm, name)["boots"] == boots:
+                time.sleep(0.001)
+            time.sleep(delay_s)
+            port.write(b"\x03\r\x01")
+            assert port.read_until(b"raw REPL; CTRL-B to exit\r\n>").endswith(b"\n>"), delay_s
+            port.write(b"import os, machine; print(os.listdir('/'), machine.unique_id())\x04")
+            assert b"b'\\x02\\x00" in port.read_until(b"\x04\x04>")
+
+
+def test_a_boot_py_that_never_ends_is_interrupted_and_main_py_does_not_run(swarm: Swarm) -> None:
+    with Repl(swarm.ports["blank"]) as repl:
+        repl.put({"boot.py": b"import time\nprint('in ' + 'boot')\nwhile True: time.sleep_ms(50)\n"})
+        repl.put({"main.py": b"print('in ' + 'main')\n"})
+        repl.reset()
+    with serial.Serial(swarm.ports["blank"], timeout=TIMEOUT_S) as port:
+        assert port.read_until(b"in boot").endswith(b"in boot")
+        port.write(b"\x03")
+        assert b"in main" not in port.read_until(b">>> ")
+    with Repl(swarm.ports["blank"]) as repl:
+        repl.run("import os; os.remove('boot.py'); os.remove('main.py')")

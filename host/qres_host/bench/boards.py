@@ -1,4 +1,4 @@
-"""`qres bench boards`: flashing many boards at once, and the application as an image beside file by file.
+"""`qres bench boards`: flashing many boards at once, the application as an image beside file by file, and boots.
 
 On virtual boards whose cables and flash take the time of real ones (qres_host.virtual.line, flashchip), with the real
 esptool and mpremote.
@@ -14,13 +14,14 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import click
 from rich.console import Console
 
 from qres_host import deploy
-from qres_host.bench import record
+from qres_host.bench import boots, record
 from qres_host.bench.present import deliver
 from qres_host.bench.sheet import Goal, Sheet, goal_sheet, number
 from qres_host.devices import Uri
@@ -43,6 +44,10 @@ Examples:
   qres bench boards                       a few minutes
   qres bench boards --quick               four boards and a small MicroPython
 """
+REPEATS = 3
+IMAGE, COPIES = "image", "mpremote fs cp, file by file"
+UNCHANGED, ONE_FILE = "image, nothing changed", "qres deploy, one file changed"
+MEDIANS = "Medians of the runs. "
 Row = dict[str, Any]
 Say = Callable[[str], None]
 
@@ -83,20 +88,26 @@ def parallel_row(count: int, plan: Plan, links: Path, pace: str) -> Row:
 
 
 def upload_rows(plan: Plan, links: Path, pace: str, say: Say) -> list[Row]:
-    """Bring the application to a board that has MicroPython: as an image, in one session of files, file by file."""
+    """Bring the application to a board that has MicroPython: as an image, in one session of files, file by file.
+
+    Then what it costs when the board has it already, all of it or all but one file.
+    """
     rows = []
     files = dict(plan.files)
     ways: tuple[tuple[str, Callable[[str], float]], ...] = (
-        ("image", lambda port: _flash(["b0"], plan)),
+        (IMAGE, lambda port: _flash(["b0"], plan)),
         ("mpremote, one session", lambda port: _session(port, files)),
-        ("mpremote fs cp, file by file", lambda port: _copies(port, files)),
+        (COPIES, lambda port: _copies(port, files)),
+        (UNCHANGED, lambda port: _flash(["b0"], plan)),
+        (ONE_FILE, lambda port: _session(port, {**files, "qres/node.mpy": files["qres/run.mpy"]})),
     )
     for way, work in ways:
         say(f"{way} by {pace}")
         swarm = _swarm(1, links, pace)
         try:
             swarm.set_pace("b0", "")
-            _flash(["b0"], replace(plan, files={"main.py": b""}, erase=True))
+            there = files if way in (UNCHANGED, ONE_FILE) else {"main.py": b""}
+            _flash(["b0"], replace(plan, files=there, erase=True))
             Repl(str(links / "b0")).close()
             swarm.set_pace("b0", pace)
             seconds = work(str(links / "b0"))
@@ -132,18 +143,20 @@ def _copies(port: str, files: dict[str, bytes]) -> float:
 
 
 def run(results: dict[str, Any], quick: bool, say: Say) -> None:
-    """Measure all; results["parallel"] and ["upload"] get rows."""
-    results.update(parallel=[], upload=[])
+    """Measure all; results["parallel"], ["upload"] and ["boots"] get rows, several of each."""
     plan = plan_of(100_000 if quick else MICROPYTHON_BYTES)
     with tempfile.TemporaryDirectory(prefix="qres-bench-") as folder:
         links = Path(folder)
         before = {name: os.environ.get(name) for name in ("QRES_RUNTIME_DIR", "XDG_STATE_HOME")}
         os.environ.update(QRES_RUNTIME_DIR=folder, XDG_STATE_HOME=folder)
         try:
-            for count in (1, 4 if quick else MANY):
-                say(f"{count} boards at once")
-                results["parallel"].append(parallel_row(count, plan, links, CABLE))
-            results["upload"] += upload_rows(plan_of(4096), links, CABLE, say)
+            for again in range(1, 2 if quick else REPEATS + 1):
+                for count in (1, 4 if quick else MANY):
+                    say(f"{count} boards at once, {again}")
+                    results["parallel"].append(parallel_row(count, plan, links, CABLE))
+                results["upload"] += upload_rows(plan_of(4096), links, CABLE, say)
+            say("boots")
+            results["boots"] += boots.rows(links, 5 if quick else 15)
         finally:
             for name, value in before.items():
                 os.environ.pop(name) if value is None else os.environ.update({name: value})
@@ -151,30 +164,45 @@ def run(results: dict[str, Any], quick: bool, say: Say) -> None:
 
 def sheets(results: dict[str, Any]) -> list[Sheet]:
     """The tables of a run."""
-    parallel, upload = results["parallel"], results["upload"]
+    parallel = _medians(results["parallel"], "boards")
+    upload = _medians(results["upload"], "way")
+    took = {row["way"]: row["seconds"] for row in upload}
     one = next((row["seconds"] for row in parallel if row["boards"] == 1), None)
     most = max(parallel, key=lambda row: int(row["boards"]), default=None)
     goals = []
     if one and most:
         goals.append(Goal(f"{most['boards']} boards at once, times one", 3, most["seconds"] / one, "", False))
-    took = {row["way"]: row["seconds"] for row in upload}
-    for way in list(took)[1:]:
-        goals.append(Goal(f"image beside {way}, times faster", 10, took[way] / took["image"], ""))
+    if IMAGE in took and COPIES in took:
+        goals.append(Goal(f"image beside {COPIES}, times faster", 10, took[COPIES] / took[IMAGE], ""))
+    for row in boots.medians(results["boots"]):
+        goals.append(Goal(f"from boot.py to the first sample, {row['boot']}", 300, row["ms"], "ms", False))
     pace = PACES[CABLE]
     note = (
         f"The model of the cable: {pace.bytes_per_s:,} bytes/s each way, {pace.latency_s * 1000:g} ms until it is read"
     )
     note += "; of the flash: 45 ms to erase 4 KB, 150 ms for 64 KB, 0.4 ms to program 256 bytes."
-    head = ("boards", "cable", "seconds", "times one")
+    head = ("boards", "cable", "runs", "seconds", "times one")
     rows = [
-        (str(r["boards"]), r["cable"], number(r["seconds"], 1), number(r["seconds"] / one)) for r in parallel if one
+        (str(r["boards"]), r["cable"], str(r["runs"]), number(r["seconds"], 1), number(r["seconds"] / one))
+        for r in parallel
+        if one
     ]
-    ways = [(r["way"], r["cable"], str(r["files"]), number(r["seconds"], 1)) for r in upload]
+    ways = [(r["way"], r["cable"], str(r["files"]), str(r["runs"]), number(r["seconds"], 1)) for r in upload]
     return [
         goal_sheet(goals),
-        Sheet("parallel", "MicroPython and application, side by side", note, head, rows),
-        Sheet("upload", "The application alone", "", ("way", "cable", "files", "seconds"), ways),
+        Sheet("parallel", "MicroPython and application, side by side", MEDIANS + note, head, rows),
+        Sheet("upload", "The application alone", MEDIANS, ("way", "cable", "files", "runs", "seconds"), ways),
+        boots.sheet(results["boots"]),
     ]
+
+
+def _medians(rows: list[Row], key: str) -> list[Row]:
+    """One row for each value of `key`: the median of `seconds`, and of how many `runs`."""
+    found = []
+    for value in dict.fromkeys(row[key] for row in rows):
+        runs = [row for row in rows if row[key] == value]
+        found.append({**runs[0], "seconds": median(row["seconds"] for row in runs), "runs": len(runs)})
+    return found
 
 
 @click.command(epilog=EXAMPLE)
@@ -182,9 +210,9 @@ def sheets(results: dict[str, Any]) -> list[Sheet]:
 @click.option("--out", type=click.Path(path_type=Path), help=f"Keep the results: a .json file, or a folder for {FILE}.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
 def command(quick: bool, out: Path | None, as_json: bool) -> int:
-    """Flash many virtual boards at once, and compare ways of bringing the application to one."""
+    """Flash many virtual boards at once, compare ways of bringing the application to one, and time its boot."""
     results = record.start(PACKAGES)
-    results.update(parallel=[], upload=[])
+    results.update(parallel=[], upload=[], boots=[])
     try:
         with Console(stderr=True).status("starting") as status:
             run(results, quick, status.update)

@@ -20,7 +20,7 @@ FILE = "codec.json"
 COMMANDS: dict[str, tuple[str, str]] = {
     "codec": ("qres_host.bench.cli:codec_command", "Size, speed and memory of the codec: files, packets, bounds."),
     "predict": ("qres_host.bench.predict:command", "One step ahead: the predictors beside floats and libraries."),
-    "boards": ("qres_host.bench.boards:command", "Many boards flashed at once; an image beside file by file."),
+    "boards": ("qres_host.bench.boards:command", "Boards flashed at once; an image beside file by file; boots."),
     "collector": ("qres_host.bench.collector:command", "CPU time of listening to many boards, and what is lost."),
     "detect": ("qres_host.bench.detect:command", "Alarms and regimes beside other detectors: NAB, SKAB, storms."),
     "ota": ("qres_host.bench.ota:command", "Updates over the air: frames and time on a lossy radio."),

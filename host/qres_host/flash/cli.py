@@ -17,6 +17,7 @@ from qres_host.flash.job import UPLOADERS, Outcome, Plan
 from qres_host.flash.loader import BAUD
 
 GENERIC = "generic-esp32c6"
+SCHEMES = ("serial", "virtual")
 EXAMPLE = """\b
 Examples:
   qres flash                                   the only board that is plugged in
@@ -58,8 +59,10 @@ def flash(
     """
     uris = choose(ports, everything)
     config = _config(config_path)
-    plans = {name: plan(name, given, uploader, config, force, erase, baud) for name in {_kind(u, board) for u in uris}}
-    jobs = [(uri, plans[_kind(uri, board)]) for uri in uris]
+    plans = {
+        name: plan(name, given, uploader, config, force, erase, baud) for name in {kind_of(u, board) for u in uris}
+    }
+    jobs = [(uri, plans[kind_of(uri, board)]) for uri in uris]
     if dry_run:
         _show_plan(jobs, as_json)
         return 0
@@ -68,21 +71,27 @@ def flash(
     return fleet.exit_code(outcomes)
 
 
-def choose(ports: Sequence[str], everything: bool) -> list[Uri]:
-    """Return the boards that are meant: those named, all, or the only one that is there. Raises QresError."""
+def choose(
+    ports: Sequence[str], everything: bool, how: str = "choose with --port", schemes: Sequence[str] = SCHEMES
+) -> list[Uri]:
+    """Return the boards that are meant: those named, all, or the only one that is there. Raises QresError.
+
+    `how`: what a user does to name some; `schemes`: what a device may be.
+    """
     if ports and everything:
-        raise QresError("both --port and --all", "choose one of them", USAGE)
+        raise QresError("boards are named, and --all", "choose one of them", USAGE)
     uris = devices.require(list(dict.fromkeys(ports)))
-    wrong = [uri for uri in uris if uri.scheme not in ("serial", "virtual")]
+    wrong = [uri for uri in uris if uri.scheme not in schemes]
     if wrong:
         raise QresError(f"{wrong[0]} has no boot loader", "name a serial port or a virtual board", USAGE)
     if not ports and not everything and len(uris) > 1:
         names = ", ".join(map(str, uris[:4]))
-        raise QresError(f"{len(uris)} boards are present: {names}", "choose with --port, or say --all", NO_DEVICE)
+        raise QresError(f"{len(uris)} boards are present: {names}", f"{how}, or say --all", NO_DEVICE)
     return uris
 
 
-def _kind(uri: Uri, named: str) -> str:
+def kind_of(uri: Uri, named: str) -> str:
+    """Return the name of the kind of a board: the one that was named, else what fits such a device."""
     return named or ("virtual" if uri.scheme == "virtual" else GENERIC)
 
 

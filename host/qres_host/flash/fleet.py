@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from typing import Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from qres_host.devices import Uri
 from qres_host.errors import INTERRUPTED, OK, PARTIAL
-from qres_host.flash.job import Outcome, Plan, flash_board
+from qres_host.flash.job import Outcome, Plan, Say, flash_board
 from qres_host.flash.loader import Runs
 
 MOST_AT_ONCE = 32
 POLL_S = 0.2
+
+
+class Ends(Protocol):
+    """How it went with one board: `result` in a word, or `error` in one line with its exit code."""
+
+    result: str
+    seconds: float
+    error: str
+    exit_code: int
+
+
+Ended = TypeVar("Ended", bound=Ends)
 
 
 class Display:
@@ -44,7 +57,7 @@ class Display:
                 self._last[uri] = what
                 print(f"{uri.target}: {what}", file=sys.stderr, flush=True)
 
-    def end(self, uri: Uri, outcome: Outcome) -> None:
+    def end(self, uri: Uri, outcome: Ends) -> None:
         """Show how it ended with a board."""
         self.say(uri, outcome.error or f"{outcome.result} in {outcome.seconds:.1f} s", 0.0 if outcome.error else 1.0)
 
@@ -56,16 +69,33 @@ class Display:
 
 def flash_all(jobs: Sequence[tuple[Uri, Plan]], *, quiet: bool = False) -> list[Outcome]:
     """Flash boards side by side; return how each went, in order. Ctrl-C ends all and is told by each outcome."""
-    runs, display = Runs(), Display([uri for uri, _ in jobs], quiet)
-    outcomes: dict[Uri, Outcome] = {}
+    plans = dict(jobs)
+    stopped = Outcome("", "", error="stopped before it began", exit_code=INTERRUPTED)
+    return side_by_side(list(plans), lambda uri, runs, say: flash_board(uri, plans[uri], runs, say), stopped, quiet)
 
-    def one(uri: Uri, plan: Plan) -> None:
-        outcomes[uri] = flash_board(uri, plan, runs, lambda what, done: display.say(uri, what, done))
+
+def side_by_side(
+    uris: Sequence[Uri], work: Callable[[Uri, Runs, Say], Ended], stopped: Ended, quiet: bool
+) -> list[Ended]:
+    """Do `work` on each board in a thread of its own; return what each gave, in order, `stopped` for one never begun.
+
+    `quiet`: no progress is shown. On Ctrl-C esptool processes are ended, and the next word of a board's progress raises
+    QresError in its thread.
+    """
+    runs, display = Runs(), Display(uris, quiet)
+    outcomes: dict[Uri, Ended] = {}
+
+    def one(uri: Uri) -> None:
+        def say(what: str, done: float) -> None:
+            runs.check()
+            display.say(uri, what, done)
+
+        outcomes[uri] = work(uri, runs, say)
         display.end(uri, outcomes[uri])
 
     try:
-        with ThreadPoolExecutor(min(MOST_AT_ONCE, max(1, len(jobs)))) as pool:
-            left = {pool.submit(one, uri, plan) for uri, plan in jobs}
+        with ThreadPoolExecutor(min(MOST_AT_ONCE, max(1, len(uris)))) as pool:
+            left = {pool.submit(one, uri) for uri in uris}
             try:
                 while left:
                     done, left = wait(left, POLL_S, FIRST_COMPLETED)
@@ -78,11 +108,10 @@ def flash_all(jobs: Sequence[tuple[Uri, Plan]], *, quiet: bool = False) -> list[
         pass
     finally:
         display.close()
-    stopped = Outcome("", "", error="stopped before it began", exit_code=INTERRUPTED)
-    return [outcomes.get(uri, stopped) for uri, _ in jobs]
+    return [outcomes.get(uri, stopped) for uri in uris]
 
 
-def exit_code(outcomes: Sequence[Outcome]) -> int:
+def exit_code(outcomes: Sequence[Ends]) -> int:
     """Return 0 when all went well, 4 when some failed; when all failed what they agree on, else 4."""
     codes = {outcome.exit_code for outcome in outcomes}
     if INTERRUPTED in codes:

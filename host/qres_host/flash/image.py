@@ -20,6 +20,7 @@ TABLE_BYTES = 0xC00
 SECTOR_BYTES = 4096
 APP, DATA = 0, 1  # types of partitions
 NVS = 2  # subtype of DATA
+FILES = "vfs"  # label of the partition with MicroPython's file system
 MAX_SEGMENTS = 16
 _MAGIC = 0xE9
 _CHECKSUM = 0xEF
@@ -83,6 +84,11 @@ class Image:
         """Return the partition that boots: the first of type app."""
         return next(part for part in self.table if part.kind == APP)
 
+    def names_files(self) -> bool:
+        """Whether the table names the file system; else where it lies depends on the flash's size, which only the boot
+        loader knows for sure."""
+        return any(part.label == FILES for part in self.table)
+
     def file_system(self, flash_bytes: int) -> tuple[int, int]:
         """Return offset and size of the file system on a flash of that size: see `file_system`."""
         return file_system(self.table, flash_bytes)
@@ -95,7 +101,7 @@ def file_system(table: tuple[Partition, ...], flash_bytes: int) -> tuple[int, in
     fit.
     """
     for part in table:
-        if part.label == "vfs":
+        if part.label == FILES:
             offset, size = part.offset, part.size
             break
     else:

@@ -12,18 +12,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qres_host import deploy
-from qres_host.devices import Uri, port_path
+from qres_host import deploy, upload
+from qres_host.devices import Uri, is_bridge, port_path
 from qres_host.errors import NO_DEVICE, TIMEOUT, QresError
 from qres_host.flash import files as file_systems
 from qres_host.flash.backup import Backup
 from qres_host.flash.image import Image
-from qres_host.flash.loader import BAUD, CABLE, Loader, Runs
+from qres_host.flash.loader import BAUD, CABLE, ROM_BAUD, Loader, Runs
+from qres_host.flash.look import Seen, by_loader, by_micropython
 from qres_host.hardware import Hardware
+from qres_host.repl import Repl
 
 UPLOADERS = ("image", "mpremote", "ampy")
 BOOT_S = 30.0  # within which a board that was flashed must show its prompt
-HEAD_BYTES = 2 * deploy.BLOCK_BYTES  # where a LittleFS says what it is
+ASK_S = 2.0  # within which a MicroPython that runs comes to its prompt ...
+SILENT_S = 0.4  # ... and says the first word
 
 Say = Callable[[str, float], None]
 
@@ -70,7 +73,11 @@ def flash_board(uri: Uri, plan: Plan, runs: Runs, say: Say) -> Outcome:
     start_s = time.monotonic()
     try:
         with tempfile.TemporaryDirectory(prefix="qres-flash-") as folder:
-            _Job(uri, plan, runs, say, outcome, Path(folder)).run()
+            job = _Job(uri, plan, runs, say, outcome, Path(folder))
+            try:
+                job.run()
+            finally:
+                job.close()
     except QresError as error:
         outcome.result, outcome.error, outcome.exit_code = "failed", error.line(), error.exit_code
     except OSError as error:
@@ -85,47 +92,76 @@ class _Job:
     def __init__(self, uri: Uri, plan: Plan, runs: Runs, say: Say, outcome: Outcome, folder: Path) -> None:
         self._plan, self._runs, self._say, self._outcome, self._folder = plan, runs, say, outcome, folder
         self._port = port_path(uri)
-        self._loader = Loader(self._port, runs, say, baud=plan.baud)
+        self._repl: Repl | None = None
+        self._fresh = plan.force  # nothing of what is to be written is there already
+        self._loader = Loader(self._port, runs, say, baud=plan.baud if is_bridge(self._port) else ROM_BAUD)
 
     def run(self) -> None:
         """Do all of it. Raises QresError."""
         plan = self._plan
-        chip = self._loader.identify()
-        self._outcome.mac = chip.mac
-        backup = Backup(chip.mac)
+        seen = self._look()
+        self._outcome.mac = seen.mac
+        backup = Backup(seen.mac)
         regions = plan.image.regions()
         if plan.uploader == "image":
-            regions += self._file_system(backup, *plan.image.file_system(chip.flash_bytes))
-        changed = self._loader.write(self._save(regions), force=plan.force, erase=plan.erase)
+            regions += self._file_system(seen, backup)
+        if not plan.force:
+            regions = [(offset, data) for offset, data in regions if offset not in seen.same]
+        changed = self._write(regions)
         if plan.uploader != "image":
             changed |= self._upload()
+        elif self._repl is not None and not regions:
+            self._repl.reset()
         backup.drop()
         self._outcome.result = "flashed" if changed else "unchanged"
 
-    def _file_system(self, backup: Backup, offset: int, size: int) -> list[tuple[int, bytes]]:
+    def _look(self) -> Seen:
+        """Ask MicroPython, and keep its REPL; where it does not answer, ask the boot loader."""
+        plan = self._plan
+        if not plan.erase and plan.image.names_files():
+            self._say("asking", 0.0)
+            try:
+                self._repl = Repl(self._port, ASK_S, SILENT_S)
+                return by_micropython(self._repl, plan.image.regions())
+            except QresError:
+                self.close()
+        return by_loader(self._loader, plan.image, self._folder, self._say, not plan.erase)
+
+    def close(self) -> None:
+        """Free the port."""
+        if self._repl is not None:
+            self._repl.close()
+            self._repl = None
+
+    def _file_system(self, seen: Seen, backup: Backup) -> list[tuple[int, bytes]]:
         """Return what must be written of the file system, nothing when it holds this application already.
 
-        The board's own files are taken over, and saved on the host before anything is written.
+        The board's own files are taken over, and saved on the host before anything is written. Those that an earlier,
+        interrupted run has saved count more than what it left on the board.
         """
-        plan = self._plan
-        there = {} if plan.erase else self._read(offset, size)
-        own = {} if plan.erase else {**backup.load(), **file_systems.kept(there)}
+        plan, saved = self._plan, backup.load()
+        own = {} if plan.erase else {**seen.own, **saved}
         wanted = dict(plan.files)
         if plan.config is not None:
             wanted["config.json"] = own["config.json"] = _json(plan.config)
         self._outcome.kept = sorted(name for name in own if name not in wanted)
         self._outcome.configured = "config.json" in own
-        if not plan.force and not backup.load() and all(there.get(name) == data for name, data in wanted.items()):
+        if not plan.force and not saved and seen.holds(wanted):
             return []
+        offset, size = plan.image.file_system(seen.flash_bytes)
+        image = deploy.build_image(None, own, dict(plan.files), size // deploy.BLOCK_BYTES)
         if own:
             backup.save(own)
-        return file_systems.regions(deploy.build_image(None, own, dict(plan.files), size // deploy.BLOCK_BYTES), offset)
+        parts = file_systems.regions(image, offset)
+        self._fresh = plan.force or not seen.shares(plan.files)
+        return file_systems.joined(parts) if self._fresh else parts
 
-    def _read(self, offset: int, size: int) -> dict[str, bytes]:
-        self._say("looking", 0.0)
-        if file_systems.SUPERBLOCK not in self._loader.read(offset, HEAD_BYTES, self._folder / "head"):
-            return {}
-        return file_systems.read_back(self._loader.read(offset, size, self._folder / "old"))
+    def _write(self, regions: list[tuple[int, bytes]]) -> bool:
+        """Write parts of the flash; return whether any had to be written."""
+        if not regions:
+            return False
+        self.close()
+        return self._loader.write(self._save(regions), force=self._fresh, erase=self._plan.erase)
 
     def _save(self, regions: list[tuple[int, bytes]]) -> list[tuple[int, Path]]:
         saved = []
@@ -138,21 +174,20 @@ class _Job:
     def _upload(self) -> bool:
         """Bring the application as files to the MicroPython that boots now; return whether anything changed."""
         plan = self._plan
-        files = dict(plan.files)
+        files = {} if plan.erase else Backup(self._outcome.mac).load()  # of an interrupted run
+        files.update(plan.files)
         if plan.config is not None:
             files["config.json"] = _json(plan.config)
         self._outcome.configured = "config.json" in files
         if plan.uploader == "ampy":
             self._ampy(files)
             return True
-        from qres_host.repl import Repl
-
         self._say("waiting for MicroPython", 0.0)
-        with Repl(self._port, BOOT_S) as repl:
-            sent = repl.put(files, lambda done: self._say("copying", done))
+        with self._repl or Repl(self._port, BOOT_S) as repl:
+            difference = upload.bring(repl, files, lambda done: self._say("copying", done), deploy.COMPILED_PACKAGE)
             self._outcome.configured |= bool(repl.digests(["config.json"])["config.json"])
             repl.reset()
-        return sent > 0
+        return bool(difference)
 
     def _ampy(self, files: Mapping[str, bytes]) -> None:
         tree = self._folder / "tree"

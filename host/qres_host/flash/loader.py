@@ -22,6 +22,7 @@ LADDER = (("default-reset", "hard-reset"), ("usb-reset", "hard-reset"), ("usb-re
 CONNECT_ATTEMPTS = "3"
 SILENT_S = 60.0  # erasing a whole large flash is the longest silence
 BAUD = "460800"
+ROM_BAUD = "115200"  # at which the loader begins: USB ignores it, a change would only take time
 CABLE = "check the cable and run the same command again: it goes on where it stopped"
 HOLD_BOOT = "hold BOOT, press and release RESET (or plug it in anew), release BOOT, and run the same command again"
 _PERCENT = re.compile(r"(Writing|Reading) (?:at|from) 0x[0-9a-f]+ .*?([0-9.]+)%")
@@ -79,8 +80,7 @@ class Runs:
     def start(self, command: Sequence[str]) -> subprocess.Popen[str]:
         """Start a process out of the terminal's reach. Raises QresError once all are stopped."""
         with self._lock:
-            if self.stopped:
-                raise QresError("stopped", "run the same command again: it goes on where it stopped", INTERRUPTED)
+            self.check()
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -93,6 +93,11 @@ class Runs:
             )
             self._alive.add(process)
             return process
+
+    def check(self) -> None:
+        """Raise QresError once all are stopped."""
+        if self.stopped:
+            raise QresError("stopped", "run the same command again: it goes on where it stopped", INTERRUPTED)
 
     def ended(self, process: subprocess.Popen[str]) -> None:
         """Forget a process."""

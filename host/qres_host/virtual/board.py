@@ -86,7 +86,17 @@ class Board:
         self.effects: list[Message] = []
         self.outcome: Message | None = None
         self.tainted = False  # a person was at its REPL: its output is no longer part of the digest
-        self.counts = {"boots": 0, "kills": 0, "crashes": 0, "overruns": 0, "sent": 0, "received": 0, "spins": 0}
+        self.counts = {
+            "boots": 0,
+            "kills": 0,
+            "crashes": 0,
+            "overruns": 0,
+            "sent": 0,
+            "received": 0,
+            "spins": 0,
+            "first_samples": 0,
+        }
+        self.first_sample_us = 0  # CPU time of the newest boot from boot.py to its first sample
         self.crashes_in_row = 0
         self.rested_at_us = -1
         self._seed = seed
@@ -99,6 +109,11 @@ class Board:
         """Return what the sensors show now."""
         playback = self.spec.playback
         return playback.row(playback.index_at(now_us // 1000)) if playback else ()
+
+    def sensed(self, cpu_us: int) -> None:
+        """The first sample of a boot was taken, after so much CPU time from boot.py."""
+        self.first_sample_us = cpu_us
+        self.counts["first_samples"] += 1
 
     def boots(self) -> bool:
         """Whether there is anything in the flash to boot; a board where there is not stays in its boot loader."""

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
+from pathlib import Path
 
-from qres_host import hardware
+from qres_host import deploy, hardware
 from qres_host.flash import image
 from qres_host.flash.image import APP, DATA, NVS, Partition
+from qres_host.virtual.board import BoardSpec
+from qres_host.virtual.flashchip import write_sparse
 
 PHY = 1
 FAT = 0x81
@@ -36,3 +39,16 @@ def micropython(code_bytes: int = 4096, version: str = "v1.28.0", chip: int = im
 def flash_bytes() -> int:
     """Return the size of a virtual board's flash."""
     return hardware.load("virtual").flash_bytes
+
+
+def new_flash(path: Path, spec: BoardSpec) -> int:
+    """Write the flash of a new board: MicroPython and the file system, or nothing. Returns its size in bytes."""
+    size = flash_bytes()
+    files = dict(spec.files) if spec.files is not None else None
+    parts = [(0, micropython())]
+    if spec.bare:
+        path.write_bytes(b"\xff" * size)
+    else:
+        parts.append((FILES_OFFSET, deploy.build_image(spec.config, spec.extra_files, files)))
+        write_sparse(path, size, parts)
+    return size

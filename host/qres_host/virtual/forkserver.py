@@ -3,9 +3,9 @@
 Run as a script by `vm.Nursery`, with the control socket as descriptor 0 and the folder of `micropython_run`, or
 the path of a MicroPython binary, as argument. A fork costs about a millisecond, starting a binary several.
 
-Requests, one datagram each: b"S" + settings JSON, with three descriptors (hub socket, terminal, flash) and a
-fourth (standard output), answered by the child's process id; b"K" + process id kills. An exit is told as a JSON list
-[process id, wait status].
+Requests, one datagram each: b"S" + JSON [number, arguments] starts a machine of that number, with four descriptors
+(hub socket, terminal, flash, standard output); b"K" + number ends it. They are done in their order, and a machine that
+was ended is gone before the next is started: no two of them read one terminal. Nothing is answered.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def become_machine(runner: Runner, arguments: list[str], descriptors: Sequence[i
 
 def serve(control: socket.socket, runner: Runner) -> None:
     """Answer requests until the control socket closes, then kill what is left."""
-    alive: set[int] = set()
+    alive: dict[int, int] = {}
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     os.set_blocking(wake_read, False)
@@ -65,16 +65,16 @@ def serve(control: socket.socket, runner: Runner) -> None:
             ready = select.select([control.fileno(), wake_read], [], [])[0]
             if wake_read in ready:
                 os.read(wake_read, 4096)
-                reap(control, alive)
+                reap(alive)
             if control.fileno() in ready and not answer(control, runner, alive):
                 return
     finally:
-        for pid in alive:
+        for pid in alive.values():
             os.kill(pid, signal.SIGKILL)
 
 
-def answer(control: socket.socket, runner: Runner, alive: set[int]) -> bool:
-    """Handle one request; False when the hub is gone."""
+def answer(control: socket.socket, runner: Runner, alive: dict[int, int]) -> bool:
+    """Handle one request; False when the hub is gone. `alive`: process ids by the numbers of the machines."""
     try:
         data, descriptors, _flags, _address = socket.recv_fds(control, 4096, 4)
     except OSError:
@@ -82,40 +82,29 @@ def answer(control: socket.socket, runner: Runner, alive: set[int]) -> bool:
     if not data:
         return False
     if data[:1] == b"K":
-        pid = int(data[1:])
-        if pid in alive:  # a process id of ours stays ours until it is reaped
-            os.kill(pid, signal.SIGKILL)
+        ended = alive.pop(int(data[1:]), 0)  # a process id of ours stays ours until it is reaped
+        if ended:
+            os.kill(ended, signal.SIGKILL)
+            os.waitpid(ended, 0)
         return True
+    number, arguments = json.loads(data[1:])
     pid = os.fork()
     if pid == 0:
         try:
-            become_machine(runner, json.loads(data[1:]), descriptors)
+            become_machine(runner, arguments, descriptors)
         finally:
             os._exit(0)
-    alive.add(pid)
+    alive[number] = pid
     for descriptor in descriptors:
         os.close(descriptor)
-    try:
-        control.send(str(pid).encode())
-    except OSError:
-        return False
     return True
 
 
-def reap(control: socket.socket, alive: set[int]) -> None:
-    """Collect the children that ended and tell the hub how."""
-    while alive:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid == 0:
-            return
-        alive.discard(pid)
-        try:
-            control.send(json.dumps([pid, status]).encode())
-        except OSError:
-            return
+def reap(alive: dict[int, int]) -> None:
+    """Collect the children that ended by themselves."""
+    for number, pid in list(alive.items()):
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            del alive[number]
 
 
 def main() -> None:

@@ -71,9 +71,8 @@ class Hub:
         self._order = itertools.count()
         self._running: set[Board] = set()
         self._settled: list[Board] = []
-        self._stopping = False
+        self._stopping, self._tick_s = False, 0.0
         self._host = VirtualHost(acknowledge)
-        self._tick_s = 0.0
         self.started_s = time.monotonic()
         self.air = Air(
             [spec.position for spec in specs],
@@ -84,15 +83,14 @@ class Hub:
             range_m=range_m,
             delay_us=delay_us,
         )
-        needs_machines = any(spec.kind == "vm" for spec in specs)
-        self._nursery = Nursery(self.loop, folder) if needs_machines else None
+        self._nursery = Nursery(self.loop, folder) if any(spec.kind == "vm" for spec in specs) else None
         self.boards = [
             make_board(i, spec, self, self.loop, self._nursery, folder, seed) for i, spec in enumerate(specs)
         ]
         self.air.on_air = lambda station, frame, airtime_us: self.boards[station].battery.sent(airtime_us)
-        for each in self.boards if links is not None else ():
-            assert links is not None
-            each.line = SerialLine(self.loop, links / each.spec.name, each.typed, f"line {seed} {each.index}")
+        for each in self.boards:
+            if links is not None:
+                each.line = SerialLine(self.loop, links / each.spec.name, each.typed, f"line {seed} {each.index}")
         for each in self.boards:
             self._boot(each, protocol.PWRON_RESET)
 
@@ -221,6 +219,8 @@ class Hub:
             (board.clock.offset_us,) = struct.unpack("<q", payload)
         elif message.op == protocol.RXBUF:
             (board.rxbuf,) = struct.unpack("<H", payload)
+        elif message.op == protocol.SENSED:
+            board.sensed(*struct.unpack("<I", payload))
 
     def _switch(self, board: Board, on: bool) -> None:
         board.radio_on = on

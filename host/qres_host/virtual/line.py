@@ -32,6 +32,7 @@ USB_JTAG = Pace(400_000, 0.001)
 UART_460800 = Pace(46_080, 0.001)
 PACES = {"usb": USB_JTAG, "uart": UART_460800}
 TURN_S = 0.005  # what is sent at once when a cable is paced
+AT_ONCE_S = 0.001
 
 
 class Loop:
@@ -42,9 +43,9 @@ class Loop:
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
 
-    def later(self, delay_s: float, call: Callable[[], None]) -> None:
-        """Call back once, in real time; calls of one instant come in the order of the requests."""
-        heapq.heappush(self._later, (time.monotonic() + delay_s, next(self._order), call))
+    def at(self, instant_s: float, call: Callable[[], None]) -> None:
+        """Call back once, at an instant of time.monotonic(); calls of one instant come in the order of the requests."""
+        heapq.heappush(self._later, (instant_s, next(self._order), call))
 
     def watch(self, fd: int, read: Watch, write: Watch | None = None) -> None:
         """Call `read(fd)` when there is input, and `write(fd)`, if given, when there is room.
@@ -99,8 +100,10 @@ class SerialLine:
         self._loop, self._typed = loop, typed
         self._rng = random.Random(seed)
         self._buffer = bytearray()
+        self._waited = False  # what is in the buffer has waited for the cable
         self._master = self._slave = -1
         self._read_at_s = self._write_at_s = 0.0  # a paced cable is busy until then
+        self._free_s = 0.0  # when we began to listen: what comes at once has waited for the cable
         self.plug()
 
     @property
@@ -165,10 +168,12 @@ class SerialLine:
             except BlockingIOError:
                 count = 0
             if self.pace is not None and count:
-                self._write_at_s = time.monotonic() + count / self.pace.bytes_per_s
-                self._loop.later(count / self.pace.bytes_per_s, self._watch)
+                now = time.monotonic()
+                self._write_at_s = (self._write_at_s if self._waited else now) + count / self.pace.bytes_per_s
+                self._loop.at(self._write_at_s, self._watch)
         self.sent_bytes += count
         del self._buffer[:count]
+        self._waited = bool(self._buffer)  # our own delay is not the cable's: it makes up for it
         self._watch()
 
     def _watch(self) -> None:
@@ -178,6 +183,7 @@ class SerialLine:
         now = time.monotonic()
         write = self._flush if self._buffer and now >= self._write_at_s else None
         if now >= self._read_at_s:
+            self._free_s = now
             self._loop.watch(self._master, self._readable, write)
         elif write is not None:
             write(self._master)
@@ -193,10 +199,11 @@ class SerialLine:
         data = self._take(fd, max(64, int(self.pace.bytes_per_s * TURN_S)))
         if not data:
             return
-        busy_s = len(data) / self.pace.bytes_per_s
-        self._read_at_s = time.monotonic() + busy_s
-        self._loop.later(busy_s, self._watch)
-        self._loop.later(busy_s + self.pace.latency_s, lambda: self._typed(data))
+        now = time.monotonic()
+        start_s = self._read_at_s if now - self._free_s < AT_ONCE_S else now
+        self._read_at_s = start_s + len(data) / self.pace.bytes_per_s
+        self._loop.at(self._read_at_s, self._watch)
+        self._loop.at(self._read_at_s + self.pace.latency_s, lambda: self._typed(data))
         self._watch()
 
     @staticmethod

@@ -68,9 +68,11 @@ class Loader:
         paced = self._board.line is not None and self._board.line.pace is not None
         for answer in self._rom.receive(data):
             now = time.monotonic()
-            self._busy_until_s = max(self._busy_until_s, now) + (answer.busy_s if paced else 0.0)
-            if self._busy_until_s > now:
-                self._loop.later(self._busy_until_s - now, lambda said=answer.data: self._say(said))  # type: ignore[misc]
+            free_s = max(self._busy_until_s, now)
+            self._busy_until_s = free_s + (answer.busy_s if paced else 0.0)
+            due_s = free_s if answer.early else self._busy_until_s
+            if due_s > now:
+                self._loop.at(due_s, lambda said=answer.data: self._say(said))  # type: ignore[misc]
             else:
                 self._say(answer.data)
         if 0 <= self.faults.unplug_after <= self._rom.arrived_bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-SEND, WAIT, DEEP, RESET, RADIO, NVS, REPL, CLOCK, POLL, RESYNC, RXBUF = range(1, 12)
+SEND, WAIT, DEEP, RESET, RADIO, NVS, REPL, CLOCK, POLL, RESYNC, RXBUF, UP, SENSED = range(1, 14)
 WAKE_PACKET, WAKE_STDIN, LIGHT = 1, 2, 4
 STDIN = 1
 HARD, SOFT, WATCHDOG = 0, 1, 2

@@ -18,6 +18,7 @@ from qres_host.virtual.flashchip import READ_BYTES_PER_S, SECTOR_BYTES, FlashChi
 # What esptool sends first. A pty has no DTR and RTS: this stands for the reset into the loader.
 SYNC_FRAME = b"\xc0\x00\x08\x24\x00\x00\x00\x00\x00\x07\x07\x12\x20"
 MAX_FRAME_BYTES = 1 << 17
+MOST_AHEAD = 7  # blocks sent before the first is acknowledged: with their escapes they fit the line's buffer
 FLASH_BEGIN, FLASH_DATA, FLASH_END, MEM_BEGIN, MEM_END, MEM_DATA, SYNC = range(0x02, 0x09)
 WRITE_REG, READ_REG, SPI_SET_PARAMS, _UNUSED, SPI_ATTACH, READ_SLOW, CHANGE_BAUD = range(0x09, 0x10)
 DEFL_BEGIN, DEFL_DATA, DEFL_END, MD5, SECURITY_INFO = range(0x10, 0x15)
@@ -31,10 +32,11 @@ _FLASH_IDS = {1 << 21: 0x1540C8, 1 << 22: 0x1640C8, 1 << 23: 0x1740C8, 1 << 24: 
 
 
 class Answer(NamedTuple):
-    """Bytes for the host, after the seconds that the flash was busy."""
+    """Bytes for the host, after the seconds that the flash is busy; `early`: before them, but after earlier work."""
 
     data: bytes
     busy_s: float
+    early: bool = False
 
 
 def slip(payload: bytes) -> bytes:
@@ -58,7 +60,7 @@ class Rom:
         self._end = 0
         self._block_bytes = 0
         self._erase_s_per_byte = 0.0
-        self._reading: tuple[int, int, int] | None = None  # offset, length, block
+        self._reading: tuple[int, int, int, int] | None = None  # offset, length, block, blocks ahead
         self._read_sent = 0
         self._registers = {
             _EFUSE + 0x44: struct.unpack(">I", mac[2:])[0],
@@ -190,7 +192,8 @@ class Rom:
         if busy_s is None:
             return [self._reply(op, error=WRITE_FAILED)]
         self.blocks_due = max(0, self.blocks_due - 1)
-        return [self._reply(op, busy_s=busy_s + len(data) * self._erase_s_per_byte)]
+        # The stub acknowledges data, then writes them while the next are on their way (esptool, stub_flasher.c).
+        return [self._reply(op, busy_s=busy_s + len(data) * self._erase_s_per_byte)._replace(early=self.stub)]
 
     def _end_of_write(self, op: int, body: bytes, check: int) -> list[Answer]:
         """0: restart. From the stub that leads to the loader in ROM, where the host wants to find it."""
@@ -222,24 +225,28 @@ class Rom:
         return [self._reply(op, data=self.flash.read(offset, min(size, 64)).ljust(64, b"\0"))]
 
     def _read_fast(self, op: int, body: bytes, check: int) -> list[Answer]:
-        offset, size, block, _ahead = struct.unpack_from("<IIII", body)
-        if not 0 < block <= SECTOR_BYTES or offset + size > self.flash.size:
+        offset, size, block, ahead = struct.unpack_from("<IIII", body)
+        if not 0 < block <= SECTOR_BYTES or ahead == 0 or offset + size > self.flash.size:
             return [self._reply(op, error=BAD_MESSAGE)]
-        self._reading, self._read_sent = (offset, size, block), 0
-        return [self._reply(op), *self._next_block()]
+        self._reading, self._read_sent = (offset, size, block, min(ahead, MOST_AHEAD)), 0
+        return [self._reply(op), *self._next_blocks(0)]
 
-    def _next_block(self) -> list[Answer]:
+    def _next_blocks(self, acknowledged: int) -> list[Answer]:
+        """What may be sent before more is acknowledged."""
         assert self._reading is not None
-        offset, size, block = self._reading
-        data = self.flash.read(offset + self._read_sent, min(block, size - self._read_sent))
-        self._read_sent += len(data)
-        return [Answer(slip(data), 0.0)] if data else []
+        offset, size, block, ahead = self._reading
+        answers = []
+        while self._read_sent < min(size, acknowledged + ahead * block):
+            data = self.flash.read(offset + self._read_sent, min(block, size - self._read_sent))
+            self._read_sent += len(data)
+            answers.append(Answer(slip(data), 0.0))
+        return answers
 
     def _acknowledged(self, count: int) -> list[Answer]:
         assert self._reading is not None
-        offset, size, _block = self._reading
+        offset, size, _block, _ahead = self._reading
         if count < size:
-            return self._next_block()
+            return self._next_blocks(count)
         self._reading = None
         return [Answer(slip(self.flash.md5(offset, size)), 0.0)]
 

@@ -42,6 +42,7 @@ def board_status(board: Board, now_us: int) -> dict[str, Any]:
         **{f"{name}_ms": spent // 1000 for name, spent in zip(STATE_NAMES, times, strict=True)},
         "tx_ms": board.battery.send_us // 1000,
         **board.counts,
+        "first_sample_us": board.first_sample_us,
         "port": line.port if line else "",
         "link": str(line.link) if line else "",
         "plugged": bool(line and line.plugged),

@@ -8,7 +8,7 @@ import termios
 
 
 def program_mode(terminal: int) -> None:
-    """Set a terminal as a program finds it: every byte passes but Ctrl-C. The REPL changes it for itself."""
+    """Set a terminal as a program finds it: every byte passes but Ctrl-C, and none waits. The REPL changes it."""
     mode = termios.tcgetattr(terminal)
     mode[0] = mode[1] = 0
     mode[3] = termios.ISIG
@@ -16,6 +16,7 @@ def program_mode(terminal: int) -> None:
     mode[6][termios.VINTR] = b"\x03"
     mode[6][termios.VMIN], mode[6][termios.VTIME] = b"\1", b"\0"
     termios.tcsetattr(terminal, termios.TCSANOW, mode)
+    termios.tcflush(terminal, termios.TCIFLUSH)
 
 
 def inner_terminal() -> tuple[int, int]:

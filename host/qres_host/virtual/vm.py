@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
 import json
 import os
 import shutil
@@ -11,8 +12,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 
 from qres_host import deploy
@@ -20,7 +19,6 @@ from qres_host.errors import QresError
 from qres_host.virtual import firmware, protocol
 from qres_host.virtual.board import ASLEEP, BOOTING, DEAD, LOADER, OFF, REPL, RUNNING, WAITING, Board, BoardSpec, Host
 from qres_host.virtual.clock import BoardClock
-from qres_host.virtual.flashchip import write_sparse
 from qres_host.virtual.line import Loop
 from qres_host.virtual.loader import Loader
 from qres_host.virtual.terminal import inner_terminal, program_mode
@@ -29,13 +27,13 @@ from qres_host.virtual.terminal import inner_terminal, program_mode
 # shims that stand for them take SHIM_KB of this heap.
 HEAP_KB = 300
 SHIM_KB = 48
-INPUT_HOLD_S = 1.0
+# How long typed bytes wait for the prompt: after a Ctrl-C that a program may catch, and of a machine on its way there.
+INTERRUPT_S, PROMPT_S = 1.0, 10.0
+SHIM, PROGRAM, AT_REPL = range(3)  # what a machine does: starts, runs boot.py or main.py, reads commands
 DRAIN_READS = 16  # of at most 64 KB: more than a machine at rest can have left in its pipe
 PROMPT, RAW_PROMPT = b">>> ", b"raw REPL; CTRL-B to exit\r\n>"
 BOOT_COMMAND = "import sys;sys.path.insert(0,{folder!r});import qb_boot as b;b.run(globals());del b"
 SHIMS = Path(__file__).parent / "shims"
-
-Exited = Callable[[int], None]
 
 
 def interpreter() -> str:
@@ -68,29 +66,26 @@ class Nursery:
             self._server = subprocess.Popen(
                 [sys.executable, "-I", "-S", script, interpreter()], stdin=theirs.fileno(), start_new_session=True
             )
-        self._waiting: deque[Callable[[int], None]] = deque()
-        self._status: dict[int, int] = {}
+        self.numbers = itertools.count(1)
         loop.watch(self._control.fileno(), self._readable)
 
-    def spawn(self, hub: int, terminal: int, flash: int, output: int, born: Callable[[int], None]) -> None:
-        """Start a machine on these descriptors; `born` is called with its process id."""
+    def spawn(self, hub: int, terminal: int, flash: int, output: int) -> int:
+        """Start a machine on these descriptors; return its number."""
         command = BOOT_COMMAND.format(folder=str(self._shims))
         arguments = ["micropython", "-X", f"heapsize={HEAP_KB + SHIM_KB}k", "-i", "-c", command]
-        self._waiting.append(born)
-        socket.send_fds(self._control, [b"S" + json.dumps(arguments).encode()], [hub, terminal, flash, output])
+        number = next(self.numbers)
+        request = b"S" + json.dumps([number, arguments]).encode()
+        socket.send_fds(self._control, [request], [hub, terminal, flash, output])
+        return number
 
-    def kill(self, pid: int) -> None:
-        """End a machine at once; no effect when it has ended."""
+    def kill(self, number: int) -> None:
+        """End a machine before the next is started; no effect when it has ended."""
         with contextlib.suppress(OSError):
-            self._control.send(b"K%d" % pid)
+            self._control.send(b"K%d" % number)
 
     def _readable(self, _fd: int) -> None:
-        data = self._control.recv(4096)
-        if not data:
-            self._loop.forget(self._control.fileno())
-            raise QresError("the server of the virtual machines has ended", "start the virtual boards again")
-        if data[:1] != b"[":
-            self._waiting.popleft()(int(data))
+        self._loop.forget(self._control.fileno())
+        raise QresError("the server of the virtual machines has ended", "start the virtual boards again")
 
     def close(self) -> None:
         """Kill all machines and the server."""
@@ -103,41 +98,23 @@ class Nursery:
 
 
 class _Machine:
-    """One process: from power-on to sleep, reset or death."""
+    """One process: from power-on to sleep, reset or death. `output` is the end at which we read what it says."""
 
-    def __init__(self, nursery: Nursery, terminal: int, flash: int, output: int) -> None:
-        self.nursery = nursery
+    def __init__(self, nursery: Nursery, terminal: int, flash: int) -> None:
         self.socket, theirs = socket.socketpair()
-        self.pid = 0
+        self.output, their_output = os.pipe()
+        os.set_blocking(self.output, False)
         self.buffer = bytearray()
-        self._killed = False
-        nursery.spawn(theirs.fileno(), terminal, flash, output, self._born)
+        self._nursery = nursery
+        self.number = nursery.spawn(theirs.fileno(), terminal, flash, their_output)
         theirs.close()
-
-    def _born(self, pid: int) -> None:
-        self.pid = pid
-        if self._killed:
-            self.nursery.kill(pid)
+        os.close(their_output)
 
     def kill(self) -> None:
-        """End it now, or as soon as its process id is known."""
-        self._killed = True
-        if self.pid:
-            self.nursery.kill(self.pid)
+        """End it."""
+        self._nursery.kill(self.number)
         self.socket.close()
-
-
-def _new_flash(path: Path, spec: BoardSpec) -> int:
-    """Write the flash of a new board: MicroPython and the file system, or nothing. Returns its size in bytes."""
-    size = firmware.flash_bytes()
-    files = dict(spec.files) if spec.files is not None else None
-    parts = [(0, firmware.micropython())]
-    if spec.bare:
-        path.write_bytes(b"\xff" * size)
-    else:
-        parts.append((firmware.FILES_OFFSET, deploy.build_image(spec.config, spec.extra_files, files)))
-        write_sparse(path, size, parts)
-    return size
+        os.close(self.output)
 
 
 class VmBoard(Board):
@@ -157,15 +134,13 @@ class VmBoard(Board):
         super().__init__(index, spec, host, clock, seed)
         self._loop, self._nursery = loop, nursery
         self.flash = folder / f"{spec.name}.flash"
-        size = _new_flash(self.flash, spec)
+        size = firmware.new_flash(self.flash, spec)
         self._flash = os.open(self.flash, os.O_RDWR)
         self.loader = Loader(self, loop, self._flash, size)
         self._terminal, self._slave = inner_terminal()
-        self._output, self._output_end = os.pipe()
-        os.set_blocking(self._output, False)
-        loop.watch(self._output, lambda fd: self._drain())
         self._machine: _Machine | None = None
         self._pending = bytearray()  # typed, not yet in the terminal
+        self._phase = SHIM
         self._hold_until_s = 0.0  # typed bytes wait for the prompt until this instant
         self._said = bytearray()  # for the digest
         self._shown = bytearray()  # for the serial line
@@ -182,10 +157,10 @@ class VmBoard(Board):
 
     def prepare(self) -> None:
         if self._machine is None:
-            if self.tainted:  # the last machine may have died at its prompt
-                program_mode(self._slave)
-            self._machine = _Machine(self._nursery, self._slave, self._flash, self._output_end)
+            program_mode(self._slave)  # the last machine may have left it otherwise, and bytes in it
+            self._machine = _Machine(self._nursery, self._slave, self._flash)
             self._loop.watch(self._machine.socket.fileno(), self._readable)
+            self._loop.watch(self._machine.output, lambda fd: self._drain())
 
     def run_ahead(self, start_us: int, cause: int) -> None:
         self._switch_on(start_us, cause, True)
@@ -194,11 +169,13 @@ class VmBoard(Board):
     def power_on(self, cause: int) -> None:
         self._ahead = False
         self.running_since_s = time.monotonic()
+        self._feed()
         if self.outcome is not None:
             self.host.settled(self)
 
     def start_repl(self, cause: int) -> None:
         self._switch_on(self.host.now_us, cause, False)
+        self._hold(PROMPT_S)
 
     def _switch_on(self, start_us: int, cause: int, main: bool) -> None:
         self.prepare()
@@ -224,19 +201,24 @@ class VmBoard(Board):
         self._send(protocol.answer(self._tag, flags, self.clock.local_us(now), self.row(now), self.frames))
 
     def end(self) -> None:
+        self._phase, self._hold_until_s = SHIM, 0.0
         if self._machine is not None:
-            self._loop.forget(self._machine.socket.fileno())
+            self._drain()
+            for fd in (self._machine.socket.fileno(), self._machine.output):
+                self._loop.forget(fd)
             self._machine.kill()
             self._machine = None
+        if self._ahead:  # what it said lies in a future that does not come
+            self._said.clear()
+            self._shown.clear()
         self._ahead = False
         self.outcome = None
         self.effects.clear()
 
     def close(self) -> None:
         super().close()
-        for fd in (self._terminal, self._output):
-            self._loop.forget(fd)
-        for fd in (self._terminal, self._slave, self._flash, self._output, self._output_end):
+        self._loop.forget(self._terminal)
+        for fd in (self._terminal, self._slave, self._flash):
             os.close(fd)
 
     def _send(self, data: bytes) -> None:
@@ -267,12 +249,21 @@ class VmBoard(Board):
 
     def _handle(self, message: protocol.Message) -> None:
         if message.op == protocol.RESYNC:
-            self._send(protocol.MARKER)
+            self._send(protocol.MARKER + bytes((message.tag,)))
         elif message.op == protocol.POLL:
             self._tag = message.tag
             self.resume(0)
+        elif message.op == protocol.UP:
+            self._phase = PROGRAM
+            if not self._ahead:
+                self._feed()
         elif message.op in (protocol.WAIT, protocol.DEEP, protocol.RESET, protocol.REPL):
             self._tag = message.tag
+            if message.op == protocol.REPL:
+                self._phase = AT_REPL
+                self._hold(PROMPT_S)
+            elif message.op != protocol.WAIT:
+                self._phase = SHIM  # it has ended: what is typed from here on is for the next machine
             self._rest(message)
         elif self.state == REPL:
             self.host.immediate(self, message)
@@ -295,8 +286,12 @@ class VmBoard(Board):
     def _drain(self) -> None:
         for _ in range(DRAIN_READS):  # one that floods must not keep the others waiting
             try:
-                data = os.read(self._output, 65536)
+                data = os.read(self._machine.output, 65536) if self._machine is not None else b""
             except BlockingIOError:
+                break
+            if not data:  # it has ended
+                if self._machine is not None:
+                    self._loop.forget(self._machine.output)
                 break
             if not self.tainted:
                 self._said += data
@@ -335,15 +330,16 @@ class VmBoard(Board):
             if text and min(text) >= 32:
                 return  # a command of the host, not a person: the board's USB sleeps too
             self._pending += data
-            self._hold()
             if self.state != BOOTING or b"\x03" in data:
                 self.host.wake_into_repl(self)
             return
         self._pending += data
         self._feed()
 
-    def _hold(self) -> None:
-        self._hold_until_s = time.monotonic() + INPUT_HOLD_S * 10
+    def _hold(self, for_s: float) -> None:
+        """Keep what is typed until the prompt shows, but not longer."""
+        self._hold_until_s = time.monotonic() + for_s
+        self._tail = b""
 
     def tick(self) -> None:
         """Release typed bytes whose prompt never came; let the boot loader look around."""
@@ -353,10 +349,13 @@ class VmBoard(Board):
             self._feed()
 
     def _feed(self) -> None:
-        """Type what is pending, up to a Ctrl-C that interrupts the program: what follows it waits for the prompt."""
-        if self._hold_until_s or not self._pending:
+        """Type what is pending, up to a Ctrl-C that interrupts the program: what follows it waits for the prompt.
+
+        A machine whose shim still runs gets nothing: a signal would end it, where the chip's MicroPython takes a note.
+        """
+        if self._phase == SHIM or self._hold_until_s or not self._pending:
             return
-        interrupts = self.state in (RUNNING, WAITING) and b"\x03" in self._pending
+        interrupts = self._phase == PROGRAM and b"\x03" in self._pending
         count = self._pending.index(b"\x03") + 1 if interrupts else len(self._pending)
         try:
             count = os.write(self._terminal, self._pending[:count])
@@ -364,7 +363,7 @@ class VmBoard(Board):
             count = 0
         del self._pending[:count]
         if interrupts:
-            self._hold_until_s = time.monotonic() + INPUT_HOLD_S
+            self._hold(INTERRUPT_S)
             # The signal may have come just before the machine began to read our answer: then an answer must wake it.
             self.wait_flags |= protocol.WAKE_STDIN
         if count and self.state in (RUNNING, WAITING):
@@ -381,6 +380,4 @@ class VmBoard(Board):
         if self.line is not None:
             self.line.write(b"MPY: soft reboot\r\n")
         self._raw_start = raw
-        if raw:
-            self._hold()
         return not raw

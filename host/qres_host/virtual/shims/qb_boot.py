@@ -8,6 +8,7 @@ import struct
 import sys
 
 import micropython
+import qb_esp
 import qb_esp32
 import qb_link
 import qb_machine
@@ -20,6 +21,7 @@ TABLE_OFFSET, TABLE_ENTRIES = 0x8000, 95
 PAGE_BYTES, PAGE_US, ERASE_US = 256, 400, 45000  # as flashchip.py has them
 # The chip uses 32. A read is a call of Python here, so larger ones boot four times as fast; the format is the same.
 READ_BYTES = 256
+FORCED_EXIT = 2
 
 
 class Flash:
@@ -117,6 +119,7 @@ def _install(board):
     names["machine"] = qb_machine
     names["network"] = qb_radio.Network
     names["espnow"] = qb_radio.Espnow
+    names["esp"] = qb_esp
     names["esp32"] = qb_esp32
     names["os"] = _Copy(os, urandom=entropy.take, dupterm=lambda stream, index=0: None)
     names["micropython"] = _Copy(micropython, kbd_intr=qb_link.interrupt_char)
@@ -126,6 +129,7 @@ def _install(board):
 
 
 def _run(name, scope):
+    """Run a script, if it is there; FORCED_EXIT, or whether it came to its end."""
     try:
         with open(name) as file:
             source = file.read()
@@ -134,26 +138,41 @@ def _run(name, scope):
     try:
         exec(compile(source, name, "exec"), scope)
     except SystemExit:
-        return False
+        return FORCED_EXIT
     except BaseException as error:
         sys.print_exception(error)
+        return False
     return True
+
+
+def _scripts(main, scope):
+    """boot.py and main.py as the chip's MicroPython runs them: main.py only when boot.py came to its end."""
+    ended = _run("boot.py", scope)
+    if ended is True and main:
+        ended = _run("main.py", scope)
+    return ended
 
 
 def run(scope):
     """Boot; returns when the board has reached its REPL. `scope` is the namespace of __main__."""
     flash = _mount()
     board = qb_link.start()
-    flash.slow = board["slow"]
+    flash.slow = qb_esp.slow = board["slow"]
     qb_time._start(board["boot_us"])
     qb_machine._start(board)
     qb_esp32._start(board["nvs"])
     _install(board)
     sys.path[:] = ["", "/lib", ".frozen"]
     gc.collect()
-    more = _run("boot.py", scope)
-    if more and board["main"]:
-        more = _run("main.py", scope)
-    if not more:  # SystemExit resets the interpreter
-        qb_machine.soft_reset()
-    qb_link.enter_repl()
+    ended = None
+    while True:
+        try:
+            if ended is None:
+                qb_link.up()
+                ended = _scripts(board["main"], scope)
+            if ended == FORCED_EXIT:  # SystemExit resets the interpreter
+                qb_machine.soft_reset()
+            qb_link.enter_repl()
+            return
+        except KeyboardInterrupt:  # between two scripts
+            ended = False

@@ -12,7 +12,7 @@ import time as _native
 
 import micropython
 
-SEND, WAIT, DEEP, RESET, RADIO, NVS, REPL, CLOCK, POLL, RESYNC, RXBUF = range(1, 12)
+SEND, WAIT, DEEP, RESET, RADIO, NVS, REPL, CLOCK, POLL, RESYNC, RXBUF, UP, SENSED = range(1, 14)
 WAKE_PACKET, WAKE_STDIN, LIGHT = 1, 2, 4  # flags of WAIT
 STDIN, CAUSE_SHIFT = 1, 4  # flags of an answer
 HARD, SOFT, WATCHDOG = 0, 1, 2  # kinds of RESET
@@ -27,6 +27,7 @@ repl = False  # at the REPL real time passes, and the hub does not wait for this
 _base_us = 0  # native clock at the moment the REPL began
 _tag = 0
 _dirty = False  # an answer was interrupted: the byte stream must be aligned again
+_up_s = -1.0  # CPU time of this process when boot.py began; -1.0 once the board has sensed
 wdt_us = 0  # local instant at which the watchdog bites; 0 = not armed
 
 
@@ -40,6 +41,21 @@ def local_us():
 def tell(op, payload=b""):
     """Send a message that nothing answers."""
     _file.write(struct.pack("<BBH", op, _tag, len(payload)) + payload)
+
+
+def up():
+    """The scripts begin: from here on the hub lets Ctrl-C through."""
+    global _up_s
+    _up_s = _native.clock()
+    tell(UP)
+
+
+def sensed():
+    """Tell, once a boot, how much CPU time it took from boot.py to the first sample."""
+    global _up_s
+    if _up_s >= 0:
+        tell(SENSED, struct.pack("<I", int((_native.clock() - _up_s) * 1000000)))
+        _up_s = -1.0
 
 
 def ask(op, payload=b""):
@@ -95,13 +111,15 @@ def _answer():
 
 def resync():
     """Drop what the hub had sent until its marker, after an interrupt tore an answer apart."""
-    global _dirty
+    global _dirty, _tag
     while True:
         try:
+            _tag = (_tag + 1) & 0xFF  # an answer to an earlier request, torn apart in its turn, does not count
             tell(RESYNC)
+            wanted = MARKER + bytes((_tag,))
             tail = b""
-            while tail != MARKER:
-                tail = (tail + _read(1))[-len(MARKER) :]
+            while tail != wanted:
+                tail = (tail + _read(1))[-len(wanted) :]
             _dirty = False
             return
         except KeyboardInterrupt:
@@ -137,10 +155,13 @@ def _poll_stdin(timeout_ms):
 
 
 def end(op, payload):
-    """Tell the hub that the board sleeps or resets; the hub ends this process."""
-    tell(op, payload)
+    """Tell the hub that the board sleeps or resets; the hub ends this process. Nothing interrupts that."""
+    told = False
     while True:
         try:
+            if not told:
+                tell(op, payload)
+                told = True
             if not _file.read(1):
                 _gone()
         except KeyboardInterrupt:

@@ -175,6 +175,7 @@ class ADC:
         """Raises OSError where the recording has a gap or no such channel."""
         if self._number == BATTERY_PIN:
             return _board["battery_mv"] * 1000
+        _link.sensed()
         if _link.repl:
             _link.ask(_link.POLL)
         row = _link.row
