@@ -128,6 +128,7 @@ def _deploy(uri: Uri, plan: Application, say: Say, dry: bool, outcome: Deployed)
             return
         upload.stage(repl, difference, partial(say, "copying"))
         say("switching", 1.0)
+        upload.end_update(repl)
         upload.switch(repl, difference)
         outcome.build = repl.run(_BUILD).strip()
         _check(outcome.build, plan.build)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qres.port import trial
+
 from qres_host.deploy import HEAD
 from qres_host.errors import QresError
 
@@ -37,6 +39,21 @@ for _path in {folders!r}:
         os.rmdir(_path)
     except OSError:
         pass
+"""
+_NO_UPDATE = """
+import os
+def _gone(path):
+    try:
+        if os.stat(path)[0] & 0x4000:
+            for name in os.listdir(path):
+                _gone(path + "/" + name)
+            os.rmdir(path)
+        else:
+            os.remove(path)
+    except OSError:
+        pass
+for _path in {paths!r}:
+    _gone(_path)
 """
 _REMOVE = """
 import os
@@ -132,10 +149,17 @@ def switch(repl: Repl, difference: Difference) -> None:
         repl.run(_SWITCH.format(paths=list(difference.missing), new=NEW, stale=list(difference.stale), folders=folders))
 
 
+def end_update(repl: Repl) -> None:
+    """Forget an update over the air that is under way: another application is about to take its place."""
+    repl.run(_NO_UPDATE.format(paths=[f"/{name}" for name in (trial.STATE, trial.NEXT, trial.OLD)]))
+
+
 def bring(repl: Repl, files: Mapping[str, bytes], progress: Progress, package: str = "") -> Difference:
     """Compare, stage and switch; return what differed."""
     difference = compare(repl, files, package)
     stage(repl, difference, progress)
+    if package:
+        end_update(repl)
     switch(repl, difference)
     return difference
 

@@ -85,10 +85,13 @@ def test_one_file_is_sent_stale_ones_go_own_ones_stay(swarm: Swarm, plan: Applic
     changed = other(plan)
     seen = brought("gate", changed, dry=True)
     assert (seen.result, seen.sent, seen.removed, seen.build) == ("would change", 1, 2, "")
+    with Repl(str(swarm.links / "gate")) as repl:
+        repl.put({"next/qres/node.mpy": b"staged", "update": b"{}"})
     done = brought("gate", changed)
     assert (done.result, done.sent, done.removed, done.build) == ("deployed", 1, 2, "01020304"), done.error
     said = told(swarm, "gate", "import os; print(os.listdir('/'), 'gone' in os.listdir('/qres'), os.listdir('/lib'))")
     assert "config.json" in said and "False" in said and "mine.txt" in said and ".new" not in said
+    assert "'next'" not in said and "update" not in said, "an update over the air ends with it"
 
 
 def test_the_command_reports_each_board(swarm: Swarm, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from littlefs import LFSConfig, LittleFS, LittleFSError, UserContext
+from qres.port import trial
 
 from qres_host.deploy import (
     BLOCK_BYTES,
@@ -22,7 +23,10 @@ SECTORS_MAX = 4  # so many blocks are erased and written one by one before it ta
 # A process of esptool takes as long as reading 256 KB: after so many looks all that is left is read in one.
 FETCHED_AT_ONCE, FETCHES = 32, 4
 Fetch = Callable[[int, int], bytes]
-SELFTEST = "selftest"  # what the board found about its machine code; belongs to the application that was there
+SELFTEST = "selftest"  # what the board found about its machine code
+# What belongs to an application, or to an update of it that is under way, and goes with it.
+FILES = (*ROOT_FILES, SELFTEST, trial.STATE)
+FOLDERS = (f"{COMPILED_PACKAGE}/", f"{trial.NEXT}/", f"{trial.OLD}/")
 
 
 def _mount(image: bytes) -> tuple[LittleFS, MemoryFlash]:
@@ -103,7 +107,7 @@ def read_own(fetch: Fetch, size: int) -> dict[str, bytes]:
 
 def is_own(path: str) -> bool:
     """Whether a file belongs to the board, not to the application: configuration, identity, what users put there."""
-    return path not in (*ROOT_FILES, SELFTEST) and not path.startswith(f"{COMPILED_PACKAGE}/")
+    return path not in FILES and not path.startswith(FOLDERS)
 
 
 def regions(image: bytes, offset: int) -> list[tuple[int, bytes]]:

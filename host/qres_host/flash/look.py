@@ -13,7 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qres_host.deploy import COMPILED_PACKAGE, ROOT_FILES
+from qres.port import trial
+
+from qres_host.deploy import COMPILED_PACKAGE
 from qres_host.errors import QresError
 from qres_host.flash import files
 from qres_host.flash.image import TABLE_BYTES, TABLE_OFFSET, Image, ImageError, file_system, read_table
@@ -55,7 +57,7 @@ def _walk(folder):
         if entry[1] & 0x4000:
             _walk(path)
             continue
-        own = path not in {names!r} and not path.startswith({package!r})
+        own = path not in {names!r} and not [1 for part in {folders!r} if path.startswith(part)]
         _left -= entry[3] if own else 0
         if _left < 0:
             raise OSError("too much")
@@ -88,8 +90,9 @@ class Seen:
         return any(self.digests.get(path) == _sha256(data) for path, data in wanted.items())
 
     def holds(self, wanted: Mapping[str, bytes]) -> bool:
-        """Whether it is known to hold just this application and these own files, where the image's table says."""
-        if self.digests is None or TABLE_OFFSET not in self.same:
+        """Whether it is known to hold just this application and these own files, where the image's table says, and no
+        update that another boot would try."""
+        if self.digests is None or TABLE_OFFSET not in self.same or trial.STATE in self.digests:
             return False
         there = {**self.digests, **{path: _sha256(data) for path, data in self.own.items()}}
         stale = {path for path in self.digests if path.startswith(f"{COMPILED_PACKAGE}/")} - set(wanted)
@@ -107,8 +110,8 @@ def by_micropython(repl: Repl, parts: Sequence[tuple[int, bytes]]) -> Seen:
     """
     code = _ASK.format(
         most=OWN_BYTES_MAX,
-        names=tuple(f"/{name}" for name in (*ROOT_FILES, files.SELFTEST)),
-        package=f"/{COMPILED_PACKAGE}/",
+        names=tuple(f"/{name}" for name in files.FILES),
+        folders=tuple(f"/{name}" for name in files.FOLDERS),
         regions=[(offset, len(data)) for offset, data in parts],
     )
     try:
