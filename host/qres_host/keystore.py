@@ -108,6 +108,10 @@ class KeyStore:
             self._write()
         return bytes.fromhex(self._data["update"])
 
+    def fingerprints(self) -> frozenset[str]:
+        """Return the fingerprints of all present keys."""
+        return frozenset(fingerprint(bytes.fromhex(swarm["key"])) for swarm in self._data["swarms"].values())
+
     def signs_updates(self) -> bool:
         """Return whether there is a key that signs updates."""
         return bool(self._data["update"])

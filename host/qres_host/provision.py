@@ -36,7 +36,9 @@ class Wish:
     """What boards shall be.
 
     `key` goes to boards that have none, and when `insist` also to those whose key has the fingerprint `present`. None:
-    the key of `swarm` in the store, made when a board needs it. `update_key`: of this host, for boards that have none.
+    the key of `swarm` in the store, made when a board needs it. `update_key`: of this host, for boards that have none
+    and whose swarm key is new or one of `known`, fingerprints of the keys that are kept here: a board of others is not
+    taken over in passing.
     """
 
     changes: dict[str, Any]
@@ -48,6 +50,7 @@ class Wish:
     node_key: str = "board"
     new_node_key: bool = False
     update_key: str = ""
+    known: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -101,7 +104,8 @@ def plan(state: State, wish: Wish) -> tuple[dict[str, Any], list[str]]:
         there, wanted = state.key or "none", wish.present or "none"
         raise QresError(f"it holds the key {there}, not {wanted}", "to take it over: --rotate --from THAT_KEY")
     name = {"name": wish.name.replace("{mac}", state.mac.replace(":", "")[-4:])} if wish.name else {}
-    update = {"update_key": wish.update_key} if wish.update_key and not state.config.get("update_key") else {}
+    ours = wish.update_key and not state.config.get("update_key") and (fresh_key or state.key in wish.known)
+    update = {"update_key": wish.update_key} if ours else {}
     config = {**state.config, **update, **wish.changes, **name}
     config = {key: value for key, value in config.items() if value is not None}
     changed = sorted(k for k in {*config, *state.config} if config.get(k) != state.config.get(k))
@@ -289,6 +293,7 @@ def provision(
     wish = Wish(changes, swarm or DEFAULT, name=name, node_key=node_key, new_node_key=new_node_key)
     if not dry_run:  # which makes nothing
         wish.update_key = public_key(KeyStore().update_key()).hex()
+        wish.known = KeyStore().fingerprints()
     _choose_key(wish, swarm, rotate, from_key, dry_run)
     run = Provision(uris, wish, (lambda *_: None) if as_json else lambda uri, what: click.echo(f"{uri}: {what}"))
     run.run(dry_run, rotate)

@@ -13,6 +13,7 @@ from qres_host.boardfiles import State
 from qres_host.devices import Uri
 from qres_host.errors import NO_DEVICE, OK, PARTIAL, USAGE, QresError
 from qres_host.keystore import KeyStore, fingerprint
+from qres_host.ota.bundle import public_key
 from qres_host.provision import Wish, plan
 from qres_host.repl import Repl
 from qres_host.virtual.board import BoardSpec
@@ -159,7 +160,10 @@ def test_a_rotation_changes_all_boards_or_none(
     assert KeyStore().key() == following and KeyStore().previous("default") == [OTHER]
     for name in ("north", "south"):
         config, files = on_board(swarm, name)
-        assert config == {**before[name], "swarm_key": following.hex()} and "config.old" not in files
+        signer = public_key(KeyStore().update_key()).hex()
+        assert (
+            config == {**before[name], "swarm_key": following.hex(), "update_key": signer} and "config.old" not in files
+        )
 
 
 def test_what_cannot_be_meant_is_refused(command: Callable[..., tuple[int, dict[str, Any]]]) -> None:
