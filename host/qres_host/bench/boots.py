@@ -31,7 +31,7 @@ def rows(links: Path, count: int) -> list[Row]:
     specs = make_specs(weather, period_ms=PERIOD_MS)
     name = specs[1].name
     found: list[Row] = []
-    links.mkdir(parents=True, exist_ok=True)  # a swarm that ends leaves no empty folder
+    links.mkdir(parents=True, exist_ok=True)  # it need not exist
     with Swarm(specs, speed=SPEED, links=links) as swarm:
         while sum(row["boot"] == COLD for row in found) < count:
             found.append({"boot": COLD, "ms": _next(swarm, name)})
