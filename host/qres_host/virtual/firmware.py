@@ -30,10 +30,16 @@ NO_BOOT = b"ESP-ROM:esp32c6-20220919\r\ninvalid header: 0xffffffff\r\n"
 
 
 @lru_cache(maxsize=4)
-def micropython(code_bytes: int = 4096, version: str = "v1.28.0", chip: int = image.ESP32C6) -> bytes:
-    """Return the combined image of a virtual board: an application of about `code_bytes` that no compressor shrinks."""
-    blocks = (hashlib.sha256(f"{version} {index}".encode()).digest() for index in range(-(-code_bytes // 32)))
-    return image.make_image(b"".join(blocks), TABLE, chip, version=version)
+def micropython(
+    code_bytes: int = 4096, version: str = "v1.28.0", chip: int = image.ESP32C6, blank_bytes: int = 0
+) -> bytes:
+    """Return the combined image of a virtual board: an application of about `code_bytes`.
+
+    No compressor shrinks it, but for `blank_bytes` that follow each 32 bytes.
+    """
+    size = 32 + blank_bytes
+    blocks = (hashlib.sha256(f"{version} {index}".encode()).digest() for index in range(-(-code_bytes // size)))
+    return image.make_image(b"".join(block + bytes(blank_bytes) for block in blocks), TABLE, chip, version=version)
 
 
 def flash_bytes() -> int:
