@@ -307,7 +307,21 @@ def test_commands():
     replies = [a for a in sentinel.step((ev.COMMAND, now, "status", None)) if a[0] in (ev.REPLY, ev.REPORT)]
     values = telemetry.unpack(packet.parse(replies[0][2][9:])[4])
     assert values["mac"] == swarm.macs[0] and values["role"] == 1
-    assert replies[1] == (ev.REPLY, b'{"cmd":"status","ok":true}')
+    assert replies[1][1] == ev.WIRE_PEERS and b'"peers":[[' in replies[1][2], "a sentinel tells whom it knows"
+    assert replies[2] == (ev.REPLY, b'{"cmd":"status","ok":true}')
+    said = [a for a in sentinel.step((ev.COMMAND, now, "ota", "AAECAwQF")) if a[0] != ev.SLEEP]
+    heard = packet.parse(said[0][1])
+    assert heard[0] == packet.OTA and heard[4] == b"\0\1\2\3\4\5" and (ev.STAGE, heard[4]) in said
+    node = swarm.nodes[1]
+    node.radio = node.rounds.window = 1
+    assert (ev.STAGE, heard[4]) in node.step((ev.PACKET, node.last_ms, said[0][1], -50))
+    spoken = node.step((ev.OTA, node.last_ms, b"\3abcd\0"))
+    assert packet.parse(spoken[0][1])[4] == b"\3abcd\0" and spoken[-1][1] > node.last_ms
+    assert not [a for a in sentinel.step((ev.PACKET, now, spoken[0][1], -50)) if a[0] == ev.STAGE], "boards steer nobody"
+    for wrong in ("", "A", "A" * 400, 5, None, "%%%%"):
+        out = sentinel.step((ev.COMMAND, now, "ota", wrong))
+        assert (ev.REPLY, b'{"error":"unknown command or argument"}') in out, wrong
+    assert not [a for a in node.step((ev.COMMAND, node.last_ms, "ota", "AAAA")) if a[0] == ev.SEND]
     sentinel.step((ev.COMMAND, now, "time", 1764000000000))
     assert sentinel.clock.swarm(now + 5) == 1764000000005
     for name, argument in (("time", -1), ("time", "x"), ("format", None)):
