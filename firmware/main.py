@@ -1,12 +1,13 @@
 """Starts QRES after boot, unless somebody wants the REPL: see qres/port/start.py, which a deploy compiles.
 
 An update that is under way comes first (qres/port/trial.py): it is tried from /next, with its own boot.py and main.py.
+Whatever it does, the board must come back from it without a cable.
 """
 
 import os
 import sys
 
-_trial = False
+_trial: "bool | None" = False
 if sys.path[0] != "/next":
     try:
         os.stat("/update")
@@ -16,24 +17,26 @@ if sys.path[0] != "/next":
         import machine
 
         sys.path.append("/next")  # where the package is while it changes places
-        import qres.port.trial
-
         try:
+            import qres.port.trial
+
             _trial = qres.port.trial.choose(machine.reset_cause() == machine.DEEPSLEEP_RESET)
             sys.path.pop()
-        except OSError as _error:
-            print("/update:", _error)
+        except Exception as _error:
+            sys.print_exception(_error)
+        if _trial is None:  # what is in place now has a main.py of its own
+            machine.reset()
         for _name in list(sys.modules):
             if _name.split(".")[0] == "qres":
                 del sys.modules[_name]
-        del qres
 if _trial:
+    machine.WDT(timeout=120000)  # fed by the update's port: one that hangs, or waits for nobody, starts again
     sys.path.insert(0, "/next")
     try:
         for _name in ("boot.py", "main.py"):
             with open("/next/" + _name) as _file:
                 exec(_file.read())
-    except Exception as _error:  # whatever it is, a board that has no cable must come back from it
+    except Exception as _error:
         sys.print_exception(_error)
         machine.reset()
 else:

@@ -218,7 +218,7 @@ def main(config: dict) -> None:
         if sys.path[0] == "/next":
             from qres.port.trial import Trial
 
-            driver.watchers.append(Trial(port.now_ms(), port.build()))
+            driver.watchers.append(Trial(port.now_ms(), qres.BUILD))
         try:
             driver.loop()
         except Exception as error:  # the one broad handler: a board must come back from anything

@@ -20,6 +20,7 @@ _JOIN_WAIT_MS = const(400)
 _ASK_AFTER = const(3)  # windows without a word of the sentinel
 _FORGET_AFTER = const(8)
 _UPDATE_MS = const(8000)  # without a word of its own about the update a board goes back to sleep
+_WAITING = (b"\0", b"\5")  # what it says when it waits for more: qres.port.ota READY, INCOMPLETE
 
 
 def open_window(node: "Node", now: int, out: "list[tuple[Any, ...]]") -> None:
@@ -126,9 +127,9 @@ def _tell(node: "Node", now: int, out: "list[tuple[Any, ...]]", model: "Model", 
 
 
 def tell_host(node: "Node", now: int, payload: bytes, out: "list[tuple[Any, ...]]") -> None:
-    """Send what the port's updater says; the window stays open for what the host sends next."""
+    """Send what the port's updater says; where more is to come the window stays open for it."""
     node.say(packet.OTA, payload, out, now)
-    if not node.sentinel and node.rounds.window:
+    if payload[5:6] in _WAITING and not node.sentinel and node.rounds.window:
         node.agenda.drop(END)
         node.agenda.at(node.clock.swarm(now) + _UPDATE_MS, END)
 

@@ -152,15 +152,22 @@ def rotate(name: str, cancel: bool) -> int:
 @keys.command("import")
 @_NAME
 @click.argument("source", type=click.Path(path_type=Path))
-def import_key(name: str, source: Path) -> int:
-    """Keep the key in SOURCE: a file of `qres keys export`, a board's config.json, or - for hex digits to be read."""
+@click.option("--replace-update-key", "replace", is_flag=True, help="Sign updates as the other host does from now on.")
+def import_key(name: str, source: Path, replace: bool) -> int:
+    """Keep the key in SOURCE: a file of `qres keys export`, a board's config.json, or - for hex digits to be read.
+
+    An export also holds the key that signs updates over the air; it is taken where there is none yet.
+    """
     text = sys.stdin.readline().strip() if str(source) == "-" else f"{source.parent}/{source.name}"
     key = parse_key(text)
     store = KeyStore()
-    store.add(name, key)
-    if str(source) != "-":
-        store.sign_updates_with(str(json.loads(source.read_text()).get("update_private_key", "")))
+    if store.key(name) != key:
+        store.add(name, key)
     print(f"{name}: {fingerprint(key)}")
+    private = "" if str(source) == "-" else str(json.loads(source.read_text()).get("update_private_key", ""))
+    if not store.sign_updates_with(private, replace):
+        remedy = "boards believe one of the two: to sign as that host does, repeat with --replace-update-key"
+        raise QresError("this host signs updates with a key of its own", remedy, USAGE)
     return OK
 
 

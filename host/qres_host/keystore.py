@@ -116,15 +116,17 @@ class KeyStore:
         """Return whether there is a key that signs updates."""
         return bool(self._data["update"])
 
-    def sign_updates_with(self, private: str) -> None:
-        """Take the private key of another host, in hexadecimal, unless there is one here; "" changes nothing."""
+    def sign_updates_with(self, private: str, replace: bool = False) -> bool:
+        """Take the private key of another host, in hexadecimal; "" changes nothing. Return whether it is used now: one
+        that is here already stays, unless `replace`."""
         try:
             good = len(bytes.fromhex(private)) == KEY_BYTES
         except ValueError:
             good = False
-        if good and not self._data["update"]:
+        if good and (replace or not self._data["update"]):
             self._data["update"] = private
             self._write()
+        return not good or bool(self._data["update"] == private)
 
     def begin_rotation(self, name: str) -> bytes:
         """Return the key that a swarm is to get, made now unless it was before. Raises QresError (usage)."""

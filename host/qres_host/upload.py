@@ -7,6 +7,7 @@ where it stopped: what is staged already is not sent again.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -54,6 +55,16 @@ def _gone(path):
         pass
 for _path in {paths!r}:
     _gone(_path)
+import json
+try:
+    with open({done!r}) as _file:
+        _done = json.load(_file)
+except (OSError, ValueError):
+    _done = dict()
+_done["sequence"] = max({now_s}, _done.get("sequence", 0))
+with open({done!r} + ".new", "w") as _file:
+    json.dump(_done, _file)
+os.rename({done!r} + ".new", {done!r})
 """
 _REMOVE = """
 import os
@@ -150,8 +161,10 @@ def switch(repl: Repl, difference: Difference) -> None:
 
 
 def end_update(repl: Repl) -> None:
-    """Forget an update over the air that is under way: another application is about to take its place."""
-    repl.run(_NO_UPDATE.format(paths=[f"/{name}" for name in (trial.STATE, trial.NEXT, trial.OLD)]))
+    """Forget an update over the air that is under way, and refuse all that were signed before now: another application
+    is about to take its place."""
+    paths = [f"/{name}" for name in (trial.STATE, trial.NEXT, trial.OLD)]
+    repl.run(_NO_UPDATE.format(paths=paths, done=f"/{trial.DONE}", now_s=int(time.time())))
 
 
 def bring(repl: Repl, files: Mapping[str, bytes], progress: Progress, package: str = "") -> Difference:

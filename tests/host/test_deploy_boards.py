@@ -91,7 +91,7 @@ def test_one_file_is_sent_stale_ones_go_own_ones_stay(swarm: Swarm, plan: Applic
     assert (done.result, done.sent, done.removed, done.build) == ("deployed", 1, 2, "01020304"), done.error
     said = told(swarm, "gate", "import os; print(os.listdir('/'), 'gone' in os.listdir('/qres'), os.listdir('/lib'))")
     assert "config.json" in said and "False" in said and "mine.txt" in said and ".new" not in said
-    assert "'next'" not in said and "update" not in said, "an update over the air ends with it"
+    assert "'next'" not in said and "'update'" not in said, "an update over the air ends with it"
 
 
 def test_the_command_reports_each_board(swarm: Swarm, capsys: pytest.CaptureFixture[str]) -> None:

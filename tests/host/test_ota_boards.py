@@ -20,6 +20,7 @@ from qres_host.collector import Collector
 from qres_host.devices import Device, Uri
 from qres_host.errors import OK, USAGE
 from qres_host.keys import parse_key
+from qres_host.keystore import fingerprint
 from qres_host.ota import bundle as bundles
 from qres_host.ota import job as jobs
 from qres_host.ota.courier import Courier
@@ -42,8 +43,10 @@ def firmware(folder: Path, name: str, old: str, new: str) -> tuple[dict[str, byt
     root = folder / f"firmware-{len(list(folder.glob('firmware-*')))}"
     shutil.copytree(deploy.firmware_root(), root)
     text = (root / name).read_text()
-    assert text.count(old) == 1
+    assert text.count(old) == 1 or name == "main.py"
     (root / name).write_text(text.replace(old, new))
+    if name == "main.py":
+        (root / "qres" / "port" / "start.py").rename(root / "qres" / "port" / "begin.py")
     (build,) = re.findall(r"(?m)^BUILD = (.*)$", deploy.firmware_sources(root)["qres/__init__.py"].decode())
     return deploy.firmware_files(root), ast.literal_eval(build)
 
@@ -94,9 +97,10 @@ def test_an_application_that_crashes_is_rolled_back_and_the_board_goes_on(swarm:
     board = swarm.boards[1]
     node = packet.node_id(board.mac)
     bundle = bundles.make(files, build, DEMO_UPDATE_KEY, int(time.time()) + 1)
-    jobs.save(Job(bundle, [node]))
+    swarm_of = fingerprint(parse_key(DEMO_KEY))
+    jobs.save(Job(bundle, [node], swarm_of))
     heard: list[Found] = []
-    courier = Courier()
+    courier = Courier(swarm_of)
 
     def listen(found: Sequence[Found]) -> None:
         courier.listen(found)
@@ -141,8 +145,10 @@ CONFIG = {
 PLACES = {
     "imports": ("qres/rounds.py", "from qres.wake import", "from qres.no_such import"),
     "refuses": ("qres/config.py", 'cfg["power"] = dict(POWER)', 'raise ConfigError("not this one")'),
+    "cannot update": ("qres/port/ota.py", "import gc\n", "import gc_of_no_board as gc\n"),
     "crashes": ("qres/commands.py", "NAMES = (", "NAMES = None and ("),
     "works": ("qres/energy.py", "The energy pool", "The pool of energy"),
+    "works with its own main.py": ("main.py", "qres.port.start", "qres.port.begin"),
 }
 
 
@@ -157,7 +163,7 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Swarm, dic
         staged = {f"next/{path}": data for path, data in files.items()}
         extra = {**staged, "update": json.dumps(state).encode()}
         mac = bytes((2, 0, 0, 0, 7, number))
-        specs.append(BoardSpec(name, mac, CONFIG, battery_mah=0, extra_files=extra))
+        specs.append(BoardSpec(f"b{number}", mac, CONFIG, battery_mah=0, extra_files=extra))
     with Swarm(specs, speed=5.0, links=folder) as running:
         yield running, builds
 
@@ -165,19 +171,21 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Swarm, dic
 @pytest.mark.parametrize("name", PLACES)
 def test_a_board_at_which_an_update_is_tried(tried: tuple[Swarm, dict[str, bytes]], name: str) -> None:
     swarm, builds = tried
-    device = Device(Uri("serial", swarm.ports[name]))
+    port = swarm.ports[f"b{list(PLACES).index(name)}"]
+    device = Device(Uri("serial", port))
     device.open()
     said = b""
-    wanted = b"failed here" if name != "works" else builds[name].hex().encode()
+    works = name.startswith("works")
+    wanted = b"failed here" if not works else builds[name].hex().encode()
     end = time.monotonic() + TIMEOUT_S
-    while wanted not in said or (name == "works" and said.count(wanted) < 2):
+    while wanted not in said or (works and said.count(wanted) < 2):
         assert time.monotonic() < end, said
         device.post(b'{"cmd": "status"}\n')
         said += device.read() or b""
         time.sleep(0.3)
     device.close()
-    with Repl(swarm.ports[name]) as repl:
+    with Repl(port) as repl:
         build = ast.literal_eval(repl.run("import qres; print(qres.BUILD)"))
         there = ast.literal_eval(repl.run("import os; print(os.listdir('/'))"))
-    assert build == (builds[name] if name == "works" else deploy.build_id())
+    assert build == (builds[name] if works else deploy.build_id())
     assert not {"next", "update", "prev"} & set(there) and "updated" in there

@@ -76,3 +76,38 @@ def test_a_board_that_comes_back_with_the_old_application_has_failed(tmp_path: P
     for payload in (b"", b"\3", b"\3abcd\0", bytes([ota.STATUS]) + bundle.name + b"\x09x", b"\0" * 40):
         rollout.said(3, 2, payload)
     assert rollout.targets[2].stage == Stage.QUEUED
+
+
+def test_a_board_on_trial_is_asked_once_a_minute_and_a_gateway_that_forgot_is_offered_it_again(tmp_path: Path) -> None:
+    bundle = update(application(1))
+    rollout = Rollout(bundle, [1, 2], 2)
+    rollout.said(0, 1, bytes([ota.STATUS]) + bundle.name + bytes([ota.STAGED]))
+    offers = []
+    for now in range(0, 600_000, 50):
+        rollout.heard(now, 1, 1)
+        for payload in rollout.due(now):
+            rollout.confirmed(now)
+            if payload[0] == ota.OFFER and (1).to_bytes(4, "little") in payload[15:]:
+                offers.append(now)
+                rollout.said(now, 1, bytes([ota.STATUS]) + bundle.name + bytes([ota.CURRENT, 1]))
+    assert len(offers) <= 11, offers
+    rollout.said(now, 1, trial.CONFIRMATION + bundle.build)
+    rollout.targets[2].stage = Stage.COMPLETE  # but it has restarted, and answers nothing
+    seen = set()
+    for now in range(600_000, 700_000, 50):
+        for payload in rollout.due(now):
+            rollout.confirmed(now)
+            seen.add(payload[0])
+    assert {ota.INSTALL, ota.OFFER} <= seen
+
+
+def test_a_board_that_is_busy_waits_and_one_that_never_gets_through_ends(tmp_path: Path) -> None:
+    bundle = update(application(1))
+    rollout = Rollout(bundle, [1, 2], 2)
+    head = bytes([ota.STATUS]) + bundle.name
+    rollout.said(0, 1, head + bytes([ota.REFUSED]) + ota.BUSY.encode())
+    assert rollout.targets[1].stage == Stage.QUEUED
+    for _ in range(60):
+        rollout.said(0, 1, head + bytes([ota.READY]))
+        rollout.said(0, 1, head + bytes([ota.INCOMPLETE]))
+    assert rollout.targets[1].stage == Stage.REFUSED and "attempts" in rollout.targets[1].why

@@ -317,7 +317,9 @@ def test_commands():
     assert (ev.STAGE, heard[4]) in node.step((ev.PACKET, node.last_ms, said[0][1], -50))
     spoken = node.step((ev.OTA, node.last_ms, b"\3abcd\0"))
     assert packet.parse(spoken[0][1])[4] == b"\3abcd\0" and spoken[-1][1] > node.last_ms
-    assert not [a for a in sentinel.step((ev.PACKET, now, spoken[0][1], -50)) if a[0] == ev.STAGE], "boards steer nobody"
+    assert not [a for a in sentinel.step((ev.PACKET, now, spoken[0][1], -50)) if a[0] == ev.STAGE], (
+        "boards steer nobody"
+    )
     for wrong in ("", "A", "A" * 400, 5, None, "%%%%"):
         out = sentinel.step((ev.COMMAND, now, "ota", wrong))
         assert (ev.REPLY, b'{"error":"unknown command or argument"}') in out, wrong

@@ -63,6 +63,8 @@ class Port:
         self._dog: "machine.WDT | None" = None
         self._board = board_of(config)
         self._dog_ms = self._board.get("watchdog_ms", WATCHDOG_MS)
+        if sys.path[0] == "/next":  # main.py has armed it already
+            self._dog_ms = self._dog_ms or WATCHDOG_MS
         if self._dog_ms:
             machine.Timer(0).deinit()  # what arm_watchdog() left running
             self._dog = machine.WDT(timeout=self._dog_ms)

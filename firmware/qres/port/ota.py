@@ -26,11 +26,13 @@ OFFER, CHUNK, POLL, STATUS, INSTALL = 0, 1, 2, 3, 4  # the first byte of a paylo
 READY, CURRENT, REFUSED, STAGED, CONFIRMED, INCOMPLETE = 0, 1, 2, 3, 4, 5  # what a STATUS tells
 CHUNK_BYTES = 216
 BATCH_BYTES = 6144
-FILE_BYTES = 1 << 17  # no file of the application is near this
+FILE_BYTES = 1 << 15  # no file of the application is near this
 MANIFEST_BYTES = 1 << 14
 MAGIC = b"QRU1"
 SIGNED = b"qres update 1\0"  # before the hash of the manifest, in what is signed
+BUSY = "another update is being tried"
 HASH_BYTES = 16
+WINDOW_BITS = 10  # of zlib: a kilobyte to unpack
 _OFFER, _CHUNK, _POLL, _INSTALL = b"\0", b"\1", b"\2", b"\4"
 _OFFER_BYTES = 10
 _HEAD_BYTES = 14  # of a manifest: magic, sequence, build, count
@@ -133,8 +135,9 @@ class Updater:
                 return self.node % max(body[3], 1) * _SLOT_MS, self._poll(int.from_bytes(body[:2], "little"), body[2])
             elif op == _INSTALL and _meant(body, self.node):
                 return 0, self._install()
-        except OSError as error:
-            self.why = "flash: " + str(error)
+        except (OSError, MemoryError) as error:
+            self.buffers = {}
+            self.why = ("flash: " if isinstance(error, OSError) else "memory: ") + str(error)
             return 0, self._say(REFUSED, self.why.encode())
         return None
 
@@ -150,6 +153,8 @@ class Updater:
         why = "" if fresh else self.why
         if energy_permille < _ENERGY_PERMILLE:
             why = "battery low"
+        if size > MANIFEST_BYTES:
+            why = "no manifest is so large"
         why = why or self._objection(int.from_bytes(body[:4], "little"), body[4:8])
         if why:
             said = self._say(REFUSED, why.encode())
@@ -172,10 +177,10 @@ class Updater:
         if not self.key:
             return "no update_key"
         if trial.exists(self.root + trial.STATE):
-            return "another update is being tried"
-        if sequence <= done.get("sequence", 0):
-            return "older than what it has had"
-        return "it failed here before" if done.get("failed") == _hex(build) else ""
+            return BUSY
+        if done.get("failed") == _hex(build):
+            return "it failed here before"
+        return "older than what it has had" if sequence <= done.get("sequence", 0) else ""
 
     def _take_manifest(self, data: bytes) -> None:
         """Believe a signed manifest, if its signature is right, and look which of its files are here."""
@@ -279,6 +284,7 @@ class Updater:
         """Complete what is staged with the files that stay the same; the next boot tries it."""
         if self.manifest is None or not self.states or min(self.states) == _NEEDED:
             return self._say(INCOMPLETE, b"")
+        trial.keep_only(self.next, [_MANIFEST] + [entry[0] for entry in self.manifest.files])
         for i in range(len(self.states)):
             path, size, _, digest = self.manifest.files[i]
             if self.states[i] == _SAME:
@@ -287,7 +293,6 @@ class Updater:
             if not _matches(self.next + path, size, digest):
                 self.states[i] = _NEEDED
                 return self._say(INCOMPLETE, b"")
-        trial.keep_only(self.next, [entry[0] for entry in self.manifest.files])
         state = {"state": trial.TRYING, "build": _hex(self.manifest.build), "sequence": self.manifest.sequence}
         trial.write(self.root + trial.STATE, dict(state, boots=0))
         return self._say(STAGED, b"")
@@ -348,7 +353,7 @@ def _unpack(packed: "bytes | bytearray", path: str, limit: int) -> "tuple[bytes,
 
     found = hashlib.sha256()
     size = 0
-    stream = DeflateIO(io.BytesIO(packed), ZLIB)
+    stream = DeflateIO(io.BytesIO(packed), ZLIB, WINDOW_BITS)
     with open(path, "wb") as file:
         while size <= limit:
             try:

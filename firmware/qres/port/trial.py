@@ -2,9 +2,9 @@
 
 /next holds a whole application, /update says how far it is: {"state": "trying", ...}, from the moment when all of it is
 there.  A boot then runs from /next.  When the board does what it should (it has sampled and heard its swarm) the state
-becomes "confirmed", and a further boot puts the files in place.  When it restarts more than BOOTS times before that, or
-gets nowhere in DEADLINE_MS, the files are removed, and the application in place runs on as before.  /updated remembers
-which update came last, so that an older one is never taken again, and which one failed.
+becomes "confirmed"; the next boot puts the files in place, and the one after it starts them.  When it restarts more
+than BOOTS times before that, or gets nowhere in DEADLINE_MS, the files are removed, and the application in place runs
+on as before.  /updated remembers which update came last, so that an older one is never taken again, and which one failed.
 
 Each step may be cut off by a loss of power and is done again by the next boot.
 """
@@ -12,7 +12,7 @@ Each step may be cut off by a loss of power and is done again by the next boot.
 import json
 import os
 
-from qres.events import COMMAND, OTA
+from qres.events import COMMAND, OTA, SAMPLE
 from qres.wake import UNSYNCED
 
 if False:
@@ -47,16 +47,20 @@ def write(path: str, state: "dict[str, Any]") -> None:
     os.rename(path + ".new", path)
 
 
-def choose(slept: bool, root: str = "/") -> bool:
-    """At a boot with an update under way: whether to run it, from NEXT.  `slept`: this boot ends a deep sleep."""
+def choose(slept: bool, root: str = "/") -> "bool | None":
+    """At a boot with an update under way: whether to run it, from NEXT; None: it is in place now, start anew.
+
+    `slept`: this boot ends a deep sleep.
+    """
     state = read(root + STATE)
     if state.get("state") == CONFIRMED:
         _take_over(root, state.get("sequence", 0))
-        return False
+        return None
     boots = state.get("boots", BOOTS)
-    if state.get("state") == TRYING and slept:
+    whole = exists(root + NEXT + "/" + ROOT_FILES[1]) and exists(root + NEXT + "/" + PACKAGE)
+    if state.get("state") == TRYING and whole and slept:
         return True
-    if state.get("state") == TRYING and boots < BOOTS:
+    if state.get("state") == TRYING and whole and boots < BOOTS:
         state["boots"] = boots + 1
         state.pop("until_ms", None)  # the clock may have begun anew
         try:
@@ -65,7 +69,7 @@ def choose(slept: bool, root: str = "/") -> bool:
         except OSError:
             pass  # a board that cannot count its boots must not try for ever
     print("The update %s failed here: the application before it runs." % state.get("build", ""))
-    _end(root, state.get("build", ""), 0)
+    _end(root, state.get("build", ""), state.get("sequence", 0))
     return False
 
 
@@ -85,12 +89,16 @@ def _take_over(root: str, sequence: int) -> None:
 
 
 def _end(root: str, failed: str, sequence: int) -> None:
-    """Remember how it ended, and forget the rest; what frees room comes first."""
+    """Remember how it ended, and forget the rest; what frees room comes first, and first of all what would be run."""
+    remove(root + NEXT + "/" + ROOT_FILES[1])
     remove(root + NEXT)
     done = read(root + DONE)
     done["failed"] = failed
     done["sequence"] = max(sequence, done.get("sequence", 0))
-    write(root + DONE, done)
+    try:
+        write(root + DONE, done)
+    except OSError:
+        pass  # a flash that takes nothing must not keep the board from its application
     os.remove(root + STATE)
 
 
@@ -102,7 +110,7 @@ class Trial:
         self._path = root + STATE
         self._state = read(self._path)
         self._build = build
-        self._commanded = False
+        self._commanded = self._sampled = False
         if "until_ms" not in self._state:
             self._state["until_ms"] = now_ms + DEADLINE_MS
             write(self._path, self._state)
@@ -115,8 +123,13 @@ class Trial:
             driver.restart(_RESTART_MS)  # all is said
             return
         self._commanded = self._commanded or event[0] == COMMAND
+        if event[0] == SAMPLE and [1 for v in event[2] if v is not None]:
+            self._sampled = True
         works = self._commanded if node.sentinel else node.clock.stratum != UNSYNCED
-        if works and (not node.senses or node.last_index >= 0):
+        if works and (not node.senses or self._sampled):
+            from qres.port import ota  # what it cannot do without a cable is to be repaired
+
+            ota.Updater(b"", node.link.me)
             self._state["state"] = CONFIRMED
             write(self._path, self._state)
             if node.radio:

@@ -28,6 +28,7 @@ from qres_host.collector import Collector
 from qres_host.devices import Uri
 from qres_host.errors import TIMEOUT, QresError
 from qres_host.keys import parse_key
+from qres_host.keystore import fingerprint
 from qres_host.ota import bundle as bundles
 from qres_host.ota import job as jobs
 from qres_host.ota.courier import Courier
@@ -86,8 +87,9 @@ def measure(count: int, loss: float, whole: bool) -> Row:
         with Swarm(specs, speed=1.0, loss=loss, links=folder) as swarm:
             time.sleep(SETTLE_S)
             air = swarm.status()["radio"]
-            jobs.save(Job(bundles.make(new, deploy.build_id(), DEMO_UPDATE_KEY, int(time.time())), None))
-            courier, start_s = Courier(), time.monotonic()
+            swarm_of = fingerprint(parse_key(DEMO_KEY))
+            jobs.save(Job(bundles.make(new, deploy.build_id(), DEMO_UPDATE_KEY, int(time.time())), None, swarm_of))
+            courier, start_s = Courier(swarm_of), time.monotonic()
             with Collector(
                 [Uri("virtual", "sentinel")], parse_key(DEMO_KEY), must_open=True, listen=courier.listen
             ) as c:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from qres.port import trial
+
 from qres_host import deploy, upload
 from qres_host.devices import Uri, is_bridge, port_path
 from qres_host.errors import NO_DEVICE, TIMEOUT, QresError
@@ -144,10 +146,11 @@ class _Job:
         wanted = dict(plan.files)
         if plan.config is not None:
             wanted["config.json"] = own["config.json"] = _json(plan.config)
-        self._outcome.kept = sorted(name for name in own if name not in wanted)
+        self._outcome.kept = sorted(name for name in own if name not in (*wanted, trial.DONE))
         self._outcome.configured = "config.json" in own
         if not plan.force and not saved and seen.holds(wanted):
             return []
+        own[trial.DONE] = _dated(own.get(trial.DONE, b""))
         offset, size = plan.image.file_system(seen.flash_bytes)
         image = deploy.build_image(None, own, dict(plan.files), size // deploy.BLOCK_BYTES)
         if own:
@@ -215,6 +218,19 @@ class _Job:
             raise QresError("ampy does not come to an end", CABLE, TIMEOUT) from error
         finally:
             self._runs.ended(process)
+
+
+def _dated(updated: bytes) -> bytes:
+    """What a board remembers of updates over the air: those that were signed before it is flashed come too late.
+
+    To the hour, so that a run that is repeated writes the same.
+    """
+    try:
+        found = json.loads(updated)
+        before = int(found["sequence"])
+    except (ValueError, KeyError, TypeError):
+        before = 0
+    return _json({"failed": "", "sequence": max(before, int(time.time()) // 3600 * 3600)})
 
 
 def _json(config: Mapping[str, Any]) -> bytes:

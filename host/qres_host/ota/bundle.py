@@ -13,7 +13,6 @@ from qres.port import ota
 
 from qres_host.errors import QresError
 
-WINDOW_BITS = 10  # of zlib: what a board needs in RAM to unpack
 _HEAD = struct.Struct("<4sI4sH")
 _SIZE = struct.Struct("<I")
 
@@ -77,5 +76,5 @@ def make(files: Mapping[str, bytes], build: bytes, private: bytes, sequence: int
 
 def pack(data: bytes) -> bytes:
     """Return zlib bytes that a board can unpack."""
-    packer = zlib.compressobj(9, wbits=WINDOW_BITS)
+    packer = zlib.compressobj(9, wbits=ota.WINDOW_BITS)
     return packer.compress(data) + packer.flush()

@@ -22,7 +22,7 @@ from qres_host.devices import Uri, require
 from qres_host.errors import FAILURE, NO_DEVICE, OK, PARTIAL, TIMEOUT, USAGE, QresError
 from qres_host.flash.cli import GENERIC
 from qres_host.keys import KEY_VARIABLE, key_for
-from qres_host.keystore import KeyStore
+from qres_host.keystore import KeyStore, fingerprint
 from qres_host.ota import bundle as bundles
 from qres_host.ota import job as jobs
 from qres_host.ota.courier import Courier
@@ -31,6 +31,7 @@ from qres_host.ota.rollout import ENDED, Stage
 from qres_host.view import View
 
 REFRESH_S = 0.25
+CLOCK_LEAST_S = 1_760_000_000  # no computer that builds this lives before it
 ANSWER_S = 30.0  # within which the gateway must say who it is
 _MAC = re.compile(r"(?i)[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 EXAMPLE = """\b
@@ -74,27 +75,42 @@ def update(
         return _cancel() if cancel else _status(as_json)
     uris = [] if leave or dry_run else require([gateway] if gateway else [])
     virtual = kind == "virtual" if leave or dry_run else all(uri.scheme == "virtual" for uri in uris)
-    job = _job(boards, hardware.load(kind or ("virtual" if virtual else GENERIC)).arch, virtual)
+    swarm_key = b"" if dry_run else key_for(key, uris or [Uri("virtual" if virtual else "serial", "")])
+    arch = hardware.load(kind or ("virtual" if virtual else GENERIC)).arch
+    job = _job(boards, arch, fingerprint(swarm_key), _signer(virtual, dry_run))
     _announce(job, as_json)
     if dry_run:
         return OK
     jobs.save(job)
     if leave:
         return OK
-    return _follow(uris, key_for(key, uris), wait, as_json)
+    return _follow(uris, swarm_key, wait, as_json)
 
 
-def _job(boards: Sequence[str], arch: str, virtual: bool) -> Job:
-    """Return the update of this installation's application; the present one again where that is the same."""
+def _signer(virtual: bool, dry_run: bool) -> bytes:
+    """Return the private key that signs; a dry run makes none that would stay."""
     from qres_host.virtual.specs import DEMO_UPDATE_KEY
 
+    if virtual or (dry_run and not KeyStore().signs_updates()):
+        return DEMO_UPDATE_KEY
+    return KeyStore().update_key()
+
+
+def _job(boards: Sequence[str], arch: str, swarm: str, private: bytes) -> Job:
+    """Return the update of this installation's application; the present one again where that is the same."""
     nodes = sorted({node_of(board) for board in boards}) or None
-    build = deploy.build_id(arch)
+    build, now_s = deploy.build_id(arch), int(time.time())
+    if now_s < CLOCK_LEAST_S:
+        raise QresError("this computer's clock is wrong", "set it: boards take only updates that are newer", USAGE)
     there, progress = jobs.load(), jobs.load_progress()
-    if there is not None and (there.bundle.build, there.nodes) == (build, nodes) and not (progress and progress.over):
+    wanted = (build, nodes, swarm)
+    if (
+        there is not None
+        and (there.bundle.build, there.nodes, there.swarm) == wanted
+        and not (progress and progress.over)
+    ):
         return there
-    private = DEMO_UPDATE_KEY if virtual else KeyStore().update_key()
-    return Job(bundles.make(deploy.firmware_files(arch=arch), build, private, int(time.time())), nodes)
+    return Job(bundles.make(deploy.firmware_files(arch=arch), build, private, now_s), nodes, swarm)
 
 
 def node_of(board: str) -> int:
@@ -137,7 +153,7 @@ def _cancel() -> int:
 
 def _follow(uris: list[Uri], key: bytes, wait: float | None, as_json: bool) -> int:
     """Carry the job out, or watch the process that does."""
-    courier = Courier()
+    courier = Courier(fingerprint(key))
     with ExitStack() as stack:
         stack.callback(courier.stop)
         try:

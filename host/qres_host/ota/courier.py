@@ -21,12 +21,14 @@ LOOK_S = 1.0  # between two looks for a job
 TOLD_S = 0.5  # between two words on how far it is
 ASK_S = 2.0  # between two questions who the gateway is
 SENTINEL = 1  # of the telemetry field `role`
+GONE_S = 7 * 86_400  # a board that the gateway has not heard for so long is no longer one of the swarm
 
 
 class Courier:
     """Give `listen` to a collector, then `start` with it; it looks for a job by itself until `stop`."""
 
-    def __init__(self) -> None:
+    def __init__(self, swarm: str) -> None:
+        """`swarm`: fingerprint of the collector's swarm key; jobs for other swarms are left alone."""
         self.progress: Progress | None = None
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -36,6 +38,9 @@ class Courier:
         self._rollout: Rollout | None = None
         self._gateway = ""  # its device
         self._sentinels: dict[str, int] = {}  # that said so of themselves, by device
+        self._offers: tuple[str, object] | None = None  # a gateway's device, and whom it knows
+        self._swarm = swarm
+        self._confirmed = False  # the gateway knows updates
         self._refused = ""
 
     def start(self, collector: Collector) -> None:
@@ -79,12 +84,13 @@ class Courier:
         value = record.value or {}
         if record.kind == "peers":
             if self._rollout is None and record.device in self._sentinels:  # whose telemetry it follows
-                self._begin(record.device, value.get("peers"))
+                self._offers = (record.device, value.get("peers"))
         elif self._rollout is None or record.device != self._gateway:
             return
         elif record.kind == "reply" and value.get("cmd") == "ota":
+            self._confirmed = True
             self._rollout.confirmed(now_ms)
-        elif record.kind == "reply" and "unknown command" in str(value.get("error", "")):
+        elif record.kind == "reply" and "unknown command" in str(value.get("error", "")) and not self._confirmed:
             self._refused = "the gateway's application knows no updates: `qres deploy` it first"
         elif record.kind == "hello":
             try:
@@ -97,8 +103,8 @@ class Courier:
     def _begin(self, device: str, peers: object) -> None:
         assert self._job is not None
         self._gateway, gateway = device, self._sentinels[device]
-        rows = peers if isinstance(peers, list) else []
-        known = [row[0] for row in rows if isinstance(row, list) and row and isinstance(row[0], int)]
+        rows = [row for row in peers if isinstance(row, list) and len(row) == 3] if isinstance(peers, list) else []
+        known = [row[0] for row in rows if isinstance(row[0], int) and isinstance(row[2], int) and row[2] < GONE_S]
         nodes = self._job.nodes if self._job.nodes is not None else [*known, gateway]
         self._rollout = Rollout(self._job.bundle, list(dict.fromkeys(nodes)), gateway)
         before = jobs.load_progress()
@@ -111,27 +117,31 @@ class Courier:
         while not self._stopping.is_set():
             found = jobs.load()
             before = jobs.load_progress()
-            if found is None or (before is not None and before.over):
+            done = before is not None and before.over
+            if found is None or done or found.swarm != self._swarm:
                 self._stopping.wait(LOOK_S)
                 continue
             with ExitStack() as stack:
-                if stack.enter_context(jobs.held()):
-                    self._carry_out(found)
-                else:
-                    self._stopping.wait(LOOK_S)
+                self._carry_out(found, stack)
 
-    def _carry_out(self, job: Job) -> None:
-        """Work on a job until it is over, replaced or dropped, or until `stop`."""
+    def _carry_out(self, job: Job, stack: ExitStack) -> None:
+        """Work on a job until it is over, replaced or dropped, or until `stop`. Only who has its gateway holds it."""
         with self._lock:
-            self._job, self._rollout, self._refused = job, None, ""
+            self._job, self._rollout, self._offers, self._refused, self._confirmed = job, None, None, "", False
         told_s = asked_s = looked_s = 0.0
         while not self._stopping.is_set():
             now_s = time.monotonic()
             if self._rollout is None and now_s - asked_s > ASK_S:
                 asked_s = now_s
                 self._send_all("status")
+            if self._rollout is None and self._offers is not None:
+                if not stack.enter_context(jobs.held()):
+                    self._stopping.wait(LOOK_S)
+                    break
+                with self._lock:
+                    self._begin(*self._offers)
             self._say()
-            if now_s - told_s > TOLD_S:
+            if self._rollout is not None and now_s - told_s > TOLD_S:
                 told_s = now_s
                 if self._tell(job).over:
                     break
@@ -141,9 +151,10 @@ class Courier:
                 if there is None or there.bundle.name != job.bundle.name:
                     break
             self._stopping.wait(TICK_S)
+        if self._rollout is not None:
+            self._tell(job)
         with self._lock:
             self._job = None
-        self._tell(job)
 
     def _say(self) -> None:
         with self._lock:

@@ -21,10 +21,14 @@ from qres_host.ota.bundle import Bundle
 
 @dataclass
 class Job:
-    """An update to boards: their numbers in frames, or all that the gateway knows when `nodes` is None."""
+    """An update to boards: their numbers in frames, or all that the gateway knows when `nodes` is None.
+
+    `swarm`: fingerprint of the swarm's key.
+    """
 
     bundle: Bundle
     nodes: list[int] | None
+    swarm: str
     made_s: int = field(default_factory=lambda: int(time.time()))
 
 
@@ -57,6 +61,7 @@ def save(job: Job) -> None:
         "paths": list(bundle.paths),
         "parts": [base64.b64encode(part).decode() for part in bundle.parts],
         "nodes": job.nodes,
+        "swarm": job.swarm,
         "made_s": job.made_s,
     }
     _replace(folder() / "job.json", said)
@@ -71,7 +76,7 @@ def load() -> Job | None:
         name, build = bytes.fromhex(found["name"]), bytes.fromhex(found["build"])
         bundle = Bundle(name, int(found["sequence"]), build, tuple(found["paths"]), parts)
         nodes = None if found["nodes"] is None else [int(node) for node in found["nodes"]]
-        return Job(bundle, nodes, int(found["made_s"]))
+        return Job(bundle, nodes, str(found["swarm"]), int(found["made_s"]))
     except (ValueError, KeyError, TypeError):
         return None
 

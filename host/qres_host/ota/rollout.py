@@ -30,6 +30,8 @@ INSTALLS = 5
 FLOW = 6  # frames that the gateway has not confirmed
 STUCK_MS = 3000  # after which it is taken to have lost them
 NODES_MAX = 48  # that an offer names
+PAUSE_MS = 60_000  # between two questions to a board that is busy with an update
+ATTEMPTS = 50  # to bring the update to one board
 
 
 class Stage(StrEnum):
@@ -60,6 +62,8 @@ class Target:
     done: float = 0.0
     silent: int = 0  # polls in a row without an answer
     missing: bytes | None = None  # its answer to the poll that stands
+    rest_ms: int = -1_000_000  # it is left alone until then
+    attempts: int = 0
 
 
 class Rollout:
@@ -119,12 +123,14 @@ class Rollout:
             return
         target.heard_ms = now_ms
         name, word, rest = payload[1:5], payload[5], payload[6:]
-        if word == ota.CONFIRMED and rest == self.bundle.build:
+        if word == ota.CONFIRMED and rest[:4] == self.bundle.build:
             target.stage, target.done = Stage.UPDATED, 1.0
-        elif name != self.bundle.name:
+        elif name != self.bundle.name or target.stage in ENDED:
             return
         elif word == ota.CURRENT:
             target.stage, target.done = (Stage.TRYING if rest == b"\1" else Stage.UPDATED), 1.0
+        elif word == ota.REFUSED and rest == ota.BUSY.encode():
+            target.rest_ms = now_ms + PAUSE_MS  # it will take this one when it has done with the other
         elif word == ota.REFUSED:
             failed = target.stage in _INSTALLED
             target.stage = Stage.FAILED if failed else Stage.REFUSED
@@ -139,6 +145,10 @@ class Rollout:
     def _ready(self, target: Target, rest: bytes) -> None:
         if target.stage in (Stage.QUEUED, *_INSTALLED):
             target.stage, target.silent = Stage.FETCHING, 0
+            target.attempts += 1
+            if target.attempts > ATTEMPTS:
+                target.stage, target.why = Stage.REFUSED, f"it did not get through in {ATTEMPTS} attempts"
+                return
         if self._asked >= 0 and rest[:2] == self._asked.to_bytes(2, "little"):
             target.missing, target.silent = rest, 0
 
@@ -202,15 +212,20 @@ class Rollout:
             for target in targets
             if target.stage in (Stage.QUEUED, *_INSTALLED)
             and target.node != self.gateway
+            and self._now_ms >= target.rest_ms
             and self._now_ms - max(target.heard_ms, self._window_ms) < AWAKE_MS
         ]
         # The gateway, which never sleeps, listens when others do, or when no other one is left.
         own = self.targets.get(self.gateway)
-        if own is not None and own.stage in (Stage.QUEUED, *_INSTALLED) and (awake or not self._others()):
+        waits = own is not None and own.stage in (Stage.QUEUED, *_INSTALLED) and self._now_ms >= own.rest_ms
+        if waits and (awake or not self._others()):
             awake.append(self.gateway)
         if not awake or self._now_ms - self._offered_ms < OFFER_MS:
             return False
         self._offered_ms = self._now_ms
+        for node in awake:
+            if self.targets[node].stage in _INSTALLED:  # to ask it would keep it awake
+                self.targets[node].rest_ms = self._now_ms + PAUSE_MS
         head = struct.pack("<I4sH", self.bundle.sequence, self.bundle.build, len(self.bundle.parts[0]))
         for at in range(0, len(awake), NODES_MAX):
             self._say(ota.OFFER, head + _numbers(awake[at : at + NODES_MAX]))
@@ -276,12 +291,14 @@ class Rollout:
 
     def _install(self) -> Iterator[None]:
         """Let the boards that have everything restart; the gateway only when no other board needs it any more."""
+        asked: set[int] = set()
         for _ in range(INSTALLS):
             ready = [target.node for target in self.targets.values() if target.stage == Stage.COMPLETE]
             if self._others():
                 ready = [node for node in ready if node != self.gateway]
             if not ready:
-                return
+                break
+            asked |= set(ready)
             for at in range(0, len(ready), NODES_MAX):
                 self._say(ota.INSTALL, _numbers(ready[at : at + NODES_MAX]))
             yield
@@ -291,7 +308,7 @@ class Rollout:
                 self._wait(100)
                 yield
         for target in self.targets.values():
-            if target.stage == Stage.COMPLETE and target.node != self.gateway:
+            if target.stage == Stage.COMPLETE and target.node in asked:
                 target.stage = Stage.QUEUED
 
 

@@ -15,6 +15,7 @@ from qres_host.collector import Collector
 from qres_host.devices import require
 from qres_host.errors import QresError
 from qres_host.keys import KEY_VARIABLE, find_key, key_for
+from qres_host.keystore import fingerprint
 from qres_host.ota.courier import Courier
 from qres_host.replay import replay_capture
 from qres_host.view import View
@@ -85,8 +86,9 @@ def _collecting(devices: tuple[str, ...], key: str, db: Path | None, capture: Pa
     uris = require(devices)
     view = View(speed=1.0)
     note = f"live from {uris[0] if len(uris) == 1 else f'{len(uris)} ports'}"
-    courier = Courier()  # for `qres ota`, while the gateway is ours
-    with Collector(uris, key_for(key, uris), view, capture, db, bool(devices), listen=courier.listen) as collector:
+    secret = key_for(key, uris)
+    courier = Courier(fingerprint(secret))  # for `qres ota`, while the gateway is ours
+    with Collector(uris, secret, view, capture, db, bool(devices), listen=courier.listen) as collector:
         courier.start(collector)
         try:
             yield view, note, lambda: collector.error
