@@ -13,6 +13,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; 
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && { echo $$p; break; }; done)
 PIP := $(PY) -m pip --disable-pip-version-check --no-input
 ARGS ?=
+JOBS ?= 3
 PORT ?=
 BOARD_IMAGE ?=
 BOARD ?=
@@ -25,11 +26,12 @@ venv: $(VENV)/.installed $(VENV)/.vm32 $(STUBS)/.installed  ## create .venv with
 demo: $(VENV)/.installed  ## sixteen virtual boards on real weather, with a live dashboard (ARGS="--speed 10")
 	$(BIN)/qres demo $(ARGS)
 
-test: venv  ## everything that needs no board, on CPython and both MicroPython machines (ARGS="-k wire")
-	$(PY) -m pytest -m "not slow" $(ARGS)
+# Boards run in real time, so more processes than cores finish sooner; a file's tests share what it starts.
+test: venv  ## everything that needs no board, on CPython and both MicroPython machines (ARGS="-k wire" JOBS=0: in one process)
+	$(PY) -m pytest -n $(JOBS) --dist loadfile -m "not slow" $(ARGS)
 
 test-slow: venv  ## the tests that take a minute: the battery for boards, on virtual ones
-	$(PY) -m pytest -m slow $(ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist loadfile -m slow $(ARGS)
 
 test-mpy: venv  ## the portable tests on the unix and the 32-bit MicroPython machine only
 	$(PY) tests/run_vm.py $(ARGS)
