@@ -250,18 +250,18 @@ class Machine:
         """Run one kernel on numbers and buffers; what it writes is in the buffers then."""
         self.instructions = self.helpers = 0
         words, mapped = [], []
-        for value in arguments:
-            if isinstance(value, int):
-                if not -1 << 30 <= value < 1 << 30:
-                    raise OverflowError(f"{value} is no small integer")
-                words.append((value << 1 | 1) & 0xFFFFFFFF)
-                continue
-            known = [handle for handle, held in self.objects.items() if held is value]
-            handle = known[0] if known else HANDLES + 16 * len(self.objects)
-            words.append(handle)
-            if not known:
-                mapped.append(self._map(handle, value))
         try:
+            for value in arguments:
+                if isinstance(value, int):
+                    if not -1 << 30 <= value < 1 << 30:
+                        raise OverflowError(f"{value} is no small integer")
+                    words.append((value << 1 | 1) & 0xFFFFFFFF)
+                    continue
+                known = [handle for handle, held in self.objects.items() if held is value]
+                handle = known[0] if known else HANDLES + 16 * len(self.objects)
+                words.append(handle)
+                if not known:
+                    mapped.append(self._map(handle, value))
             result = self._run(name, words)
             for handle in self.objects:
                 view = memoryview(self.objects[handle]).cast("B")

@@ -6,6 +6,7 @@ import json
 import signal
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -37,12 +38,24 @@ def virtual() -> None:
 @click.option("--loss", default=0.0, show_default=True, type=Share, help="Share of radio frames lost.")
 @click.option("--blank", is_flag=True, help="Empty flash: nothing runs, the REPL waits.")
 @click.option("--data", "files", multiple=True, type=click.Path(path_type=Path), help="CSV or NPZ instead of weather.")
+@click.option("--period", type=click.FloatRange(0.1, 32767), help="Seconds between samples, not the recording's own.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 def start(
-    boards: int, speed: float, seed: int, loss: float, blank: bool, files: tuple[Path, ...], as_json: bool
+    boards: int,
+    speed: float,
+    seed: int,
+    loss: float,
+    blank: bool,
+    files: tuple[Path, ...],
+    period: float | None,
+    as_json: bool,
 ) -> None:
-    """Start virtual boards, print each one's port, run until Ctrl-C."""
-    specs = _specs(boards, blank, files)
+    """Start virtual boards, print each one's port, run until Ctrl-C.
+
+    With --period 2 the weather of an hour passes in two seconds and boards open their radio every ten, so what
+    needs real time, such as `qres ota`, can be seen at work.
+    """
+    specs = _specs(boards, blank, files, period)
     swarm = Swarm(specs, seed=seed, speed=speed, loss=loss)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -57,8 +70,10 @@ def start(
         swarm.stop()
 
 
-def _specs(boards: int, blank: bool, files: Sequence[Path]) -> list[BoardSpec]:
+def _specs(boards: int, blank: bool, files: Sequence[Path], period: float | None = None) -> list[BoardSpec]:
     recordings = playback.load(files) if files else playback.make_weather(max(1, boards - 1))
+    if period is not None:
+        recordings = [replace(each, period_ms=round(period * 1000)) for each in recordings]
     wanted = max(1, boards - 1)
     if len(recordings) < wanted and files:
         wanted = len(recordings)
