@@ -156,7 +156,7 @@ def test_only_what_changed_is_asked_for(tmp_path: Path) -> None:
     deliver(board, bundle, range(1))
     manifest = board.updater.manifest
     assert manifest is not None
-    wanted = {manifest.files[i][0] for i, state in enumerate(board.updater.states) if not state}
+    wanted = {manifest.file(i)[0] for i, state in enumerate(board.updater.states) if not state}
     assert wanted == {path for path, data in application(1).items() if application(0).get(path) != data}
 
 
@@ -260,10 +260,13 @@ def test_too_little_memory_is_told_and_an_absurd_size_refused(tmp_path: Path, mo
     def none_left(*_: Any) -> None:
         raise MemoryError("allocating 9000 bytes")
 
-    monkeypatch.setattr(board.updater, "_chunk", none_left)
-    deliver(board, bundle)
-    said = board.hear(bytes([ota.POLL]) + bundle.name + bytes([1, 0, 1, 1]))
-    assert said is not None and said[5] == ota.REFUSED and b"memory" in said
+    monkeypatch.setattr(board.updater, "_finish", none_left)
+    large = bundle.paths.index("qres/large.mpy") + 1
+    board.hear(bytes([ota.POLL]) + bundle.name + large.to_bytes(2, "little") + bytes([1, 1]))
+    for k in range(bundle.chunks(large)):
+        head = bytes([ota.CHUNK]) + bundle.name + large.to_bytes(2, "little") + k.to_bytes(2, "little")
+        said = board.hear(head + bundle.chunk(large, k))
+    assert said is not None and said[5] == ota.INCOMPLETE and not board.updater.buffers
 
 
 def test_two_that_failed_do_not_take_turns(tmp_path: Path) -> None:

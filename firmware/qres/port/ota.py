@@ -12,6 +12,7 @@ import hashlib
 import io
 import os
 import sys
+from array import array
 
 import qres
 from qres.events import IDLE, OTA
@@ -51,28 +52,40 @@ class UpdateError(ValueError):
 
 
 class Manifest:
-    """The files of an application: `sequence` (unix seconds of its making), `build`, and for each file an entry
-    (path, bytes, bytes as packed, hash)."""
+    """The files of an application: `sequence` (unix seconds of its making), `build`, `count` files, an entry of each.
+
+    The entries stay bytes, because as objects they take three times the heap.
+    """
 
     def __init__(self, data: bytes) -> None:
         """Read a manifest without its signature.  UpdateError for anything that is none."""
-        self.files: "list[tuple[str, int, int, bytes]]" = []
         if data[:4] != MAGIC or len(data) < _HEAD_BYTES:
             raise UpdateError("no manifest")
         self.sequence = int.from_bytes(data[4:8], "little")
         self.build = data[8:12]
+        self.count = int.from_bytes(data[12:14], "little")
+        self._data = data
+        self._starts = array("H")
         at = _HEAD_BYTES
-        for _ in range(int.from_bytes(data[12:14], "little")):
+        for _ in range(self.count):
             size = data[at] if at < len(data) else 0
             end = at + 1 + size + 6 + HASH_BYTES
             if not size or end > len(data):
                 raise UpdateError("a torn manifest")
-            path = str(data[at + 1 : at + 1 + size], "utf-8")
-            tail = data[at + 1 + size : end]
-            self.files.append((path, _u24(tail), _u24(tail[3:]), tail[6:]))
+            self._starts.append(at)
+            path, size, packed, _ = self.file(len(self._starts) - 1)
+            if not _sane(path, max(size, packed)):
+                raise UpdateError("not files of an application")
             at = end
-        if at != len(data) or [1 for path, size, packed, _ in self.files if not _sane(path, max(size, packed))]:
+        if at != len(data):
             raise UpdateError("not files of an application")
+
+    def file(self, index: int) -> "tuple[str, int, int, bytes]":
+        """Path, bytes, bytes as packed, and hash of a file, 0 to count - 1."""
+        at = self._starts[index]
+        end = at + 1 + self._data[at]
+        tail = self._data[end : end + 6 + HASH_BYTES]
+        return str(self._data[at + 1 : end], "utf-8"), _u24(tail), _u24(tail[3:]), tail[6:]
 
 
 def _u24(data: bytes) -> int:
@@ -100,7 +113,7 @@ class Updater:
         self.manifest_bytes = 0  # packed
         self.manifest: "Manifest | None" = None
         self.states = bytearray()  # of each file
-        self.buffers: "dict[int, tuple[bytearray, list[int]]]" = {}  # file -> (bytes, chunks that are missing)
+        self.buffers: "dict[int, list[bytes]]" = {}  # file -> its chunks, b"" for those that are missing
         self.answer: "tuple[int, bytes] | None" = None  # (own clock, payload) that waits for its slot
 
     def after(self, driver: "Driver", event: "tuple[Any, ...]", queue: "list[Any]") -> None:
@@ -137,7 +150,10 @@ class Updater:
                 return 0, self._install()
         except (OSError, MemoryError) as error:
             self.buffers = {}
-            self.why = ("flash: " if isinstance(error, OSError) else "memory: ") + str(error)
+            gc.collect()
+            if isinstance(error, MemoryError):  # the next window finds the heap in better order
+                return 0, self._say(INCOMPLETE, b"")
+            self.why = "flash: " + str(error)
             return 0, self._say(REFUSED, self.why.encode())
         return None
 
@@ -203,9 +219,9 @@ class Updater:
         self.why = self._objection(found.sequence, found.build)  # an offer is not signed
         if self.why:
             return
-        self.states = bytearray(len(found.files))
-        for i in range(len(found.files)):
-            path, size, _, digest = found.files[i]
+        self.states = bytearray(found.count)
+        for i in range(found.count):
+            path, size, _, digest = found.file(i)
             for folder, state in ((self.next, _STAGED), (self.root, _SAME)):
                 if _matches(folder + path, size, digest):
                     self.states[i] = state
@@ -217,9 +233,9 @@ class Updater:
         """The file of a number: 0 is the manifest itself, of which only the packed size is known."""
         if index == 0:
             return _MANIFEST, MANIFEST_BYTES, self.manifest_bytes, b""
-        if self.manifest is None or index > len(self.manifest.files):
+        if self.manifest is None or index > self.manifest.count:
             return "", 0, 0, b""
-        return self.manifest.files[index - 1]
+        return self.manifest.file(index - 1)
 
     def _needs(self, index: int) -> bool:
         if index == 0:
@@ -241,32 +257,31 @@ class Updater:
             chunks = (packed + CHUNK_BYTES - 1) // CHUNK_BYTES
             total += packed
             if self._needs(index) and total <= max(BATCH_BYTES, packed):
-                buffer = self.buffers.get(index) or (bytearray(packed), list(range(chunks)))
-                wanted[index] = buffer
-                for chunk in buffer[1]:
+                wanted[index] = self.buffers.get(index) or [b""] * chunks
+                for chunk in range(chunks):
                     k = at + chunk
                     while len(bits) <= k >> 3:
                         bits.append(0)
-                    bits[k >> 3] |= 1 << (k & 7)
+                    if not wanted[index][chunk]:
+                        bits[k >> 3] |= 1 << (k & 7)
             at += chunks
         self.buffers = wanted
         return self._say(READY, first.to_bytes(2, "little") + bytes(bits))
 
     def _chunk(self, index: int, chunk: int, data: bytes) -> None:
-        buffer = self.buffers.get(index)
-        if not buffer or chunk not in buffer[1]:
+        chunks = self.buffers.get(index, [])
+        if chunk >= len(chunks) or len(data) != min(CHUNK_BYTES, self._entry(index)[2] - chunk * CHUNK_BYTES):
             return
-        start = chunk * CHUNK_BYTES
-        if len(data) != min(CHUNK_BYTES, len(buffer[0]) - start):
-            return
-        buffer[0][start : start + len(data)] = data
-        buffer[1].remove(chunk)
-        if not buffer[1]:
+        chunks[chunk] = data
+        if b"" not in chunks:
             del self.buffers[index]
-            self._finish(index, buffer[0])
+            packed = b"".join(chunks)
+            del chunks
+            self._finish(index, packed)
+            del packed
             gc.collect()
 
-    def _finish(self, index: int, packed: bytearray) -> None:
+    def _finish(self, index: int, packed: bytes) -> None:
         """Unpack a file that is complete; it counts when its hash is right, else it is asked for again."""
         path, size, _, digest = self._entry(index)
         trial.make_folders(self.next + path)
@@ -284,9 +299,9 @@ class Updater:
         """Complete what is staged with the files that stay the same; the next boot tries it."""
         if self.manifest is None or not self.states or min(self.states) == _NEEDED:
             return self._say(INCOMPLETE, b"")
-        trial.keep_only(self.next, [_MANIFEST] + [entry[0] for entry in self.manifest.files])
+        trial.keep_only(self.next, [_MANIFEST] + [self.manifest.file(i)[0] for i in range(self.manifest.count)])
         for i in range(len(self.states)):
-            path, size, _, digest = self.manifest.files[i]
+            path, size, _, digest = self.manifest.file(i)
             if self.states[i] == _SAME:
                 trial.make_folders(self.next + path)
                 trial.copy(self.root + path, self.next + path)
@@ -347,7 +362,7 @@ def _matches(path: str, size: int, digest: bytes) -> bool:
     return found.digest()[:HASH_BYTES] == digest
 
 
-def _unpack(packed: "bytes | bytearray", path: str, limit: int) -> "tuple[bytes, int]":
+def _unpack(packed: bytes, path: str, limit: int) -> "tuple[bytes, int]":
     """Write what zlib bytes hold, hardly more than `limit`; (SHA-256, bytes) of what could be read."""
     from deflate import ZLIB, DeflateIO
 

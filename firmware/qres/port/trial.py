@@ -4,7 +4,7 @@
 there.  A boot then runs from /next.  When the board does what it should (it has sampled and heard its swarm) the state
 becomes "confirmed"; the next boot puts the files in place, and the one after it starts them.  When it restarts more
 than BOOTS times before that, or gets nowhere in DEADLINE_MS, the files are removed, and the application in place runs
-on as before.  /updated remembers which update came last, so that an older one is never taken again, and which one failed.
+on as before.  /updated remembers which update came last, so that no older one is taken again, and which one failed.
 
 Each step may be cut off by a loss of power and is done again by the next boot.
 """
