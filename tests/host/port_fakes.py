@@ -246,6 +246,7 @@ def _serial(board: Board) -> tuple[SimpleNamespace, SimpleNamespace]:
             return [(stdin, 1)] if board.next_input_ms() <= board.now_ms else []
 
     fake_sys = SimpleNamespace(stdin=stdin, stdout=stdout, platform=board.platform, print_exception=print_exception)
+    fake_sys.path = ["", "/lib"]
     return fake_sys, SimpleNamespace(poll=Poll, POLLIN=1)
 
 
