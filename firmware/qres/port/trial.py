@@ -127,9 +127,7 @@ class Trial:
             self._sampled = True
         works = self._commanded if node.sentinel else node.clock.stratum != UNSYNCED
         if works and (not node.senses or self._sampled):
-            from qres.port import ota  # what it cannot do without a cable is to be repaired
-
-            ota.Updater(b"", node.link.me)
+            driver.port.stage(driver, b"")  # raises where it could not be updated again without a cable
             self._state["state"] = CONFIRMED
             write(self._path, self._state)
             if node.radio:

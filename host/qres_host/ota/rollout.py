@@ -108,7 +108,7 @@ class Rollout:
         target = self.targets.get(node)
         if target is None or target.stage in ENDED:
             return
-        target.heard_ms = now_ms
+        target.heard_ms = target.rest_ms = now_ms  # it is awake, and may just have put the update in place: ask
         if build[:4] == self.bundle.build:
             target.stage, target.done = Stage.TRYING, 1.0
         elif target.stage == Stage.TRYING:
