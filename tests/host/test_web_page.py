@@ -276,7 +276,8 @@ def test_a_mismatch_is_shouted(stage: Stage) -> None:
 
 def test_an_unknown_board(browser: Any) -> None:
     stage = Stage(browser, 2, {"width": 1440, "height": 900})
-    page = stage.open("#/board/aa:bb:cc:dd:ee:ff")
+    page = stage.page
+    page.goto(stage.server.url + "#/board/aa:bb:cc:dd:ee:ff")  # its headline may be gone before anybody sees it
     expect(page.locator(".waiting")).to_contain_text("No board with the address aa:bb:cc:dd:ee:ff")
     trouble = list(stage.trouble)  # before the server goes away under the page
     stage.close()

@@ -21,7 +21,7 @@ from qres_host.deploy import (
 SUPERBLOCK = b"littlefs"
 SECTORS_MAX = 4  # so many blocks are erased and written one by one before it takes longer than all 16
 # A process of esptool takes as long as reading 256 KB: after so many looks all that is left is read in one.
-FETCHED_AT_ONCE, FETCHES = 32, 4
+FETCHED_AT_ONCE, FETCHES = 32, 6
 Fetch = Callable[[int, int], bytes]
 SELFTEST = "selftest"  # what the board found about its machine code
 # What belongs to an application, or to an update of it that is under way, and goes with it.
