@@ -30,6 +30,7 @@ INSTALLS = 5
 FLOW = 6  # frames that the gateway has not confirmed
 STUCK_MS = 3000  # after which it is taken to have lost them
 NODES_MAX = 48  # that an offer names
+ASK_MS = 3000  # between two questions how a board gets on
 PAUSE_MS = 60_000  # between two questions to a board that is busy with an update
 ATTEMPTS = 50  # to bring the update to one board
 
@@ -224,8 +225,8 @@ class Rollout:
             return False
         self._offered_ms = self._now_ms
         for node in awake:
-            if self.targets[node].stage in _INSTALLED:  # to ask it would keep it awake
-                self.targets[node].rest_ms = self._now_ms + PAUSE_MS
+            if self.targets[node].stage in _INSTALLED:  # nothing to fetch: once a radio window is enough
+                self.targets[node].rest_ms = self._now_ms + ASK_MS
         head = struct.pack("<I4sH", self.bundle.sequence, self.bundle.build, len(self.bundle.parts[0]))
         for at in range(0, len(awake), NODES_MAX):
             self._say(ota.OFFER, head + _numbers(awake[at : at + NODES_MAX]))
