@@ -18,16 +18,15 @@ from qres_host.wire import Deframer
 NAMES = packet.NAMES_MAX  # that a command holds
 
 
-def commands(found: Iterable[Found]) -> list[tuple[str, str]]:
-    """Return the commands that answer decoded records: (name, argument)."""
-    held, missed = [], []
+def commands(found: Iterable[Found]) -> list[tuple[str, str, str]]:
+    """Return the commands that answer decoded records: (device, name, argument), in the order in which they came."""
+    names: dict[tuple[str, str], list[str]] = {}
     for record in found:
         if isinstance(record, Coded) and record.point is not None:
-            held.append(record.point.name.hex())
+            names.setdefault((record.device, "ack"), []).append(record.point.name.hex())
         elif isinstance(record, Missed):
-            missed.append(record.name.hex())
-    pairs = [("ack", held), ("nak", missed)]
-    return [(name, "".join(all_[i : i + NAMES])) for name, all_ in pairs for i in range(0, len(all_), NAMES)]
+            names.setdefault((record.device, "nak"), []).append(record.name.hex())
+    return [(*to, "".join(all_[i : i + NAMES])) for to, all_ in names.items() for i in range(0, len(all_), NAMES)]
 
 
 class Acknowledger:
@@ -40,6 +39,6 @@ class Acknowledger:
 
     def feed(self, data: bytes) -> bytes:
         """Take what the gateway wrote; return what to write back."""
-        found = self._streams.feed(0, "", self._deframer.feed(data))
-        lines = [json.dumps({"cmd": name, "arg": argument}) + "\n" for name, argument in commands(found)]
+        found = self._streams.feed(0, "", self._deframer.runs(data))
+        lines = [json.dumps({"cmd": name, "arg": argument}) + "\n" for _, name, argument in commands(found)]
         return "".join(lines).encode()

@@ -1,8 +1,4 @@
-"""Records on their way to the database, as rows: made where records are decoded, written where nobody waits for it.
-
-Records are many small objects. Kept until the next transaction they would fill the processor's caches; as rows a
-frame is one piece of memory, and that of its record is used again at once.
-"""
+"""Records on their way to the database: taken where they are decoded, written where nobody waits for it."""
 
 from __future__ import annotations
 
@@ -13,8 +9,7 @@ from collections.abc import Sequence
 from qres.codec import Checkpoint
 
 from qres_host.boards import board_of_hello
-from qres_host.frames import Fresh, gather
-from qres_host.records import Alert, Coded, Event, Found, Joined, Model, Packet, Rejected, Samples, Update
+from qres_host.records import Alert, Coded, Event, Found, Frames, Joined, Model, Rejected, Samples, Update, count
 
 Row = tuple[object, ...]
 
@@ -34,7 +29,7 @@ class Batch:
     def __init__(self, macs: dict[int, bytes]) -> None:
         """Empty."""
         self.records = 0  # that it was made of
-        self.frames: Fresh = {}
+        self.frames: list[Frames] = []
         self.rows: dict[str, list[Row]] = {statement: [] for statement in (BOARDS, MODELS, UPDATES, ALERTS, EVENTS)}
         self.samples: list[Samples] = []
         self.rejected: Counter[tuple[str, str]] = Counter()  # by device and reason
@@ -43,15 +38,20 @@ class Batch:
 
     def add(self, records: Sequence[Found]) -> None:
         """Take records, in the order in which they were decoded."""
-        self.records += len(records)
-        gather(self.frames, [r for r in records if isinstance(r, Packet)])
-        macs = self._macs
+        self.records += count(records)
         for r in records:
-            if not isinstance(r, Packet):
+            if isinstance(r, Frames):
+                self._frames(r)
+            else:
                 self._add(r)
-            elif r.told is not None and macs.get(r.node) != r.told.payload[:6]:
-                macs[r.node] = r.told.mac
-                self.rows[BOARDS].append((r.node, r.told.mac.hex(":"), None, None, None, None))
+
+    def _frames(self, frames: Frames) -> None:
+        self.frames.append(frames)
+        macs = self._macs
+        for node, told in dict(zip(frames.node, frames.told, strict=True)).items():
+            if told is not None and macs.get(node) != told[:6]:
+                macs[node] = told[:6]
+                self.rows[BOARDS].append((node, macs[node].hex(":"), None, None, None, None))
 
     def _add(self, r: Found) -> None:
         rows = self.rows

@@ -22,7 +22,7 @@ from qres_host.capture import CaptureReader, CaptureWriter, Record
 from qres_host.decoder import Decoder
 from qres_host.devices import Device, Uri, port_path
 from qres_host.errors import QresError
-from qres_host.records import Coded, Event, Found, Missed
+from qres_host.records import Event, Found
 from qres_host.store import Store
 from qres_host.streams import points_frames
 from qres_host.talk import Command, Outcome, Talk
@@ -32,15 +32,16 @@ from qres_host.words import Line
 QUEUE_CHUNKS = 4096
 SYNC_S = 1.0  # the longest time between a byte's arrival and its being safe from a power cut
 _POLL_S = 0.05
-_MOST_CHUNKS = 64  # decoded together: each step for all of them finds its code and tables in the caches
-_GATHER_S = 0.04  # between two looks at quiet ports: what comes in small pieces is cheaper in larger ones,
-_MANY_CHUNKS, _MANY_S = 16, 0.1  # and many small ones most of all;
-_BUSY_BYTES = 1024  # but a port that gave so much is read again at once, before its buffer fills,
-_JOIN_BYTES = 16384  # into one chunk as long as that has less
+_MOST_BYTES = 1 << 18  # decoded together: each step for all of them finds its code and tables in the caches
+# Waking is dear: what comes in small pieces is cheaper in larger ones. So between two looks at the ports it waits, and
+_GATHER_S = 0.04  # for quiet ports so long,
+_MANY_CHUNKS, _MANY_S = 16, 0.1  # for many quiet ones longer,
+_BUSY_BYTES, _BUSY_S = 1024, 0.02  # and for one that gave so much less: a driver holds 4 KB, then a board must wait
+_JOIN_BYTES = 65536  # of a port read at one look, in one chunk
+_MANY_BYTES, _LONG_S = 8192, 0.25  # read since decoding began last: then the next decoding waits so long
 _LOOK_S = 1.0  # between two looks for boards that were not there yet
 ANSWER_MS = 30_000  # in which a board must answer a command
 POINTS_DEVICE = "checkpoints"  # in a capture: what a run began with
-_ANSWERED = frozenset((Event, Coded, Missed))  # of the many records of a chunk the few that are for the board
 
 
 class Collector:
@@ -176,18 +177,17 @@ class Collector:
         """Return the wall clock of an arrival."""
         return int(time.time() * 1000) - self.now_ms() + arrival_ms
 
-    def _answer(self, name: str, found: Sequence[Found]) -> None:
+    def _answer(self, found: Sequence[Found]) -> None:
         """Acknowledge what came from a port through that port; see which commands its replies end."""
-        if _ANSWERED.isdisjoint(map(type, found)):
-            return
-        device = next((each for each in self.devices if each.name == name), None)
-        if self._acknowledge and device is not None:
-            for command, argument in commands(found):
-                self.send(device, command, argument)
+        if self._acknowledge:
+            for name, command, argument in commands(found):
+                for device in self.devices:
+                    if device.name == name:
+                        self.send(device, command, argument)
         for record in found:
             if isinstance(record, Event) and record.kind == "reply" and record.value is not None:
                 with self._talk_lock:
-                    outcome = self._talk.answered(self._clock_ms(), name, record.value)
+                    outcome = self._talk.answered(self._clock_ms(), record.device, record.value)
                 if outcome is not None:
                     self.outcomes.append(outcome)
 
@@ -232,18 +232,20 @@ class Collector:
         return int((time.monotonic() - self._started_s) * 1000)
 
     def _read_loop(self) -> None:
+        cared_s = 0.0
         try:
             while not self._stopping.is_set():
-                self._open()
-                self._speak()
-                if not self._selector.get_map():
-                    self._stopping.wait(_POLL_S)
+                if time.monotonic() - cared_s >= _POLL_S:
+                    self._open()
+                    self._speak()
+                    cared_s = time.monotonic()
+                    if not self._selector.get_map():
+                        self._stopping.wait(_POLL_S)
                 ready = self._selector.select(_POLL_S)
                 records = [record for key, _ in ready for record in self._read(key.data, key.fd)]
                 if records:
                     self._keep(records)
-                    if max(len(record.data) for record in records) < _BUSY_BYTES:
-                        self._stopping.wait(_gather_s(len(records)))
+                    self._stopping.wait(_gather_s(records))
         except QresError as error:  # the disk is full: say so instead of collecting into nothing
             self.error = error
         finally:
@@ -298,17 +300,17 @@ class Collector:
         while not self._finished or self._backlog:
             self._filled.wait(SYNC_S)
             self._filled.clear()
-            chunks = 0
+            size = 0
             while self._backlog:
-                records = [self._backlog.popleft() for _ in range(min(len(self._backlog), _MOST_CHUNKS))]
-                chunks += len(records)
+                records, most = [], size + _MOST_BYTES
+                while self._backlog and size < most:
+                    records.append(self._backlog.popleft())
+                    size += len(records[-1].data)
                 self._taken.update(record.device for record in records)
-                for record, found in zip(records, self.decoder.feed_all(records), strict=True):
-                    self._answer(record.device, found)
+                self._answer(self.decoder.feed_all(records))
                 synced_s = self._sync(synced_s)
             synced_s = self._sync(synced_s)
-            if not self._finished:
-                time.sleep(_gather_s(chunks))
+            self._stopping.wait(_GATHER_S if size < _MANY_BYTES else _LONG_S)
 
     def _sync(self, synced_s: float) -> float:
         """Make the capture safe once a second: here and not where ports are read, because a disk may take longer than
@@ -319,6 +321,8 @@ class Collector:
         return time.monotonic()
 
 
-def _gather_s(chunks: int) -> float:
-    """Return how long to wait for more, after so many came at once."""
-    return _GATHER_S if chunks < _MANY_CHUNKS else _MANY_S
+def _gather_s(records: Sequence[Record]) -> float:
+    """Return how long to wait for more, after so much came at once."""
+    if max(len(record.data) for record in records) >= _BUSY_BYTES:
+        return _BUSY_S
+    return _GATHER_S if len(records) < _MANY_CHUNKS else _MANY_S

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from itertools import chain
 
 from qres_host.capture import Record
 from qres_host.coders import compiled
@@ -12,7 +11,7 @@ from qres_host.records import Coded, Event, Found
 from qres_host.store import Store
 from qres_host.streams import Streams
 from qres_host.view import View
-from qres_host.wire import Deframer, Frame, Text
+from qres_host.wire import Deframer, Run, Text
 from qres_host.words import Line, Words, board_build
 
 _COMPILE_AFTER = 256  # packets with samples: then machine code is worth its start
@@ -22,7 +21,7 @@ _HEARD = frozenset((Event, Coded))  # of the many records of a chunk the few tha
 class Decoder:
     """Decodes the chunks of all ports, in the order in which they came.
 
-    `listen` is called with the records of each chunk, `tell` with the lines for people, in the thread that feeds.
+    `listen` is called with the records of chunks, `tell` with the lines for people, in the thread that feeds.
     """
 
     def __init__(
@@ -48,39 +47,37 @@ class Decoder:
 
     def feed(self, record: Record, wait: bool = False) -> list[Found]:
         """Decode one chunk; returns its records. `wait` blocks when the store is behind, instead of dropping."""
-        return self.feed_all([record], wait)[0]
+        return self.feed_all([record], wait)
 
-    def feed_all(self, chunks: Sequence[Record], wait: bool = False) -> list[list[Found]]:
-        """Decode chunks, each step for all of them; returns the records of each."""
+    def feed_all(self, chunks: Sequence[Record], wait: bool = False) -> list[Found]:
+        """Decode chunks, each step for all of them; returns their records."""
         lost = self._lost()
-        deframed = [self._deframe(chunk) for chunk in chunks]
-        found = [self.streams.feed(*chunk[:2], items) for chunk, (items, _) in zip(chunks, deframed, strict=True)]
-        for chunk, (_, restarts), records in zip(chunks, deframed, found, strict=True):
-            for _ in range(restarts):
-                self.words.restarted(chunk.arrival_ms, chunk.device)
-            self._hear(records)
-        together = found[0] if len(found) == 1 else list(chain.from_iterable(found))
+        found = self.streams.feed_all([(chunk.arrival_ms, chunk.device, self._deframe(chunk)) for chunk in chunks])
+        self._hear(found)
         if self.view is not None:
-            self.view.fold(together)
+            self.view.fold(found)
             if self._lost() != lost or self._told_dropped != self._dropped():
                 self._told_dropped = self._dropped()
                 self.view.set_links(self.counters())
         if self.store is not None:
-            self.store.put(together, wait)
+            self.store.put(found, wait)
         if self._listen is not None:
-            for records in found:
-                self._listen(records)
+            self._listen(found)
         return found
 
-    def _deframe(self, chunk: Record) -> tuple[list[Frame | Text], int]:
-        """Return the frames and lines of a chunk, and how often its board began anew."""
+    def _deframe(self, chunk: Record) -> Sequence[Run | Text]:
+        """Return the frames and lines of a chunk."""
         deframer = self._deframers.get(chunk.device)
         if deframer is None:
             deframer = self._deframers[chunk.device] = Deframer()
         if not chunk.data:  # it marks where the port went away: what that left unfinished never ends
-            return deframer.close(), 1
+            self.words.restarted(chunk.arrival_ms, chunk.device)
+            return deframer.close()
         restarts = deframer.restarts
-        return deframer.feed(chunk.data), deframer.restarts - restarts
+        items = deframer.runs(chunk.data)
+        for _ in range(deframer.restarts - restarts):
+            self.words.restarted(chunk.arrival_ms, chunk.device)
+        return items
 
     def close(self) -> None:
         """Nothing more will come."""

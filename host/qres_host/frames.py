@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from qres import telemetry
 
-from qres_host.records import Packet
+from qres_host.records import Frames
 
 FRAMES = 16  # in a chunk
 OPEN_CHUNKS = 4096  # kept in memory between commits, written or not
@@ -33,23 +33,27 @@ _TOLD = 4  # where in a row the length of what the frame told stands
 Key = tuple[int, int, int]  # node, session, counter // FRAMES
 Rows = dict[int, bytes]  # by counter mod FRAMES
 Chunk = dict[str, Rows]  # by device, in the order of their first frames
-Fresh = dict[tuple[int, int, int, str], Rows]  # by the key of the chunk, and device
+Place = tuple[int, int, int, str]  # the key of the chunk, and device
 
 
-def gather(fresh: Fresh, packets: Iterable[Packet]) -> None:
-    """Add frames to those that are to be written."""
-    pack_row = _ROW.pack
-    for arrival_ms, device, swarm_ms, node, session, counter, kind, rssi_dbm, size, _, told in packets:
-        key = (node, session, counter >> _SHIFT, device)
-        rows = fresh.get(key)
-        if rows is None:
-            rows = fresh[key] = {}
-        offset = counter & FRAMES - 1
-        if told is None:
-            rows[offset] = pack_row(offset, kind, rssi_dbm, size, 0, arrival_ms, swarm_ms)
-        else:
-            payload = told[0]
-            rows[offset] = pack_row(offset, kind, rssi_dbm, size, len(payload), arrival_ms, swarm_ms) + payload
+def gather(heard: Iterable[Frames]) -> dict[Place, list[bytes]]:
+    """Return the rows of frames by where they belong."""
+    found: dict[Place, list[bytes]] = {}
+    for frames in heard:
+        offsets = [counter & FRAMES - 1 for counter in frames.counter]
+        payloads = [told or b"" for told in frames.told]
+        lengths = map(len, payloads)
+        heads = map(
+            _ROW.pack, offsets, frames.kind, frames.rssi_dbm, frames.size, lengths, frames.arrival_ms, frames.swarm_ms
+        )
+        buckets = [counter >> _SHIFT for counter in frames.counter]
+        places = zip(frames.node, frames.session, buckets, frames.device, strict=True)
+        for place, head, payload in zip(places, heads, payloads, strict=True):
+            rows = found.get(place)
+            if rows is None:
+                rows = found[place] = []
+            rows.append(head + payload)
+    return found
 
 
 def pack(chunk: Chunk) -> bytes:
@@ -105,11 +109,11 @@ class FrameTable:
         self._open: OrderedDict[Key, Chunk] = OrderedDict()
         self._last: dict[int, tuple[int, int]] = {}  # by node: a session, and its last bucket in the database
 
-    def write(self, fresh: Fresh) -> None:
+    def write(self, heard: Iterable[Frames]) -> None:
         """Write frames, inside a transaction of the caller; one that is there already stays as it was."""
         changed: dict[Key, Chunk] = {}
-        for (node, session, bucket, device), rows in fresh.items():
-            key = (node, session, bucket)
+        for (node, session, bucket, device), told in gather(heard).items():
+            key, rows = (node, session, bucket), {row[0]: row for row in told}
             chunk = self._open.get(key)
             if chunk is None:
                 chunk = self._load(key)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from qres import telemetry
 from qres.detect import FAULT_BITS, MISSING, SATURATED, STUCK
 from qres.energy import SILENCE_NAMES
 from qres.events import ROLES
 from qres.packet import DATA
 from qres.regime import NAMES as REGIME_NAMES
 
-from qres_host.records import Packet, Samples
-from qres_host.told import Telemetry
+from qres_host.records import Frames, Samples
 
 FAULT_NAMES = {STUCK: "stuck", SATURATED: "saturated", MISSING: "missing"}
 KERNEL_NAMES = ("bytecode", "machine code", "bytecode: self-test failed")
@@ -57,9 +57,9 @@ class History:
         self.truth: Truth | None = None
         self.epoch_ms = epoch_ms  # between two rounds, in which every board speaks
         self.told_at_ms = 0
-        self._told: Telemetry | None = None  # the last
+        self._told: bytes | None = None  # the last
         self._values: dict[str, int | bytes] | None = {}  # of it, None until somebody looks
-        self._watched: tuple[bytes, ...] = ()  # of it, and what these fields mean here:
+        self._watched = b""  # of it, and what these fields mean here:
         self._told_mac = b""
         self._told_regime: int | None = None
         self._told_role = ""
@@ -82,37 +82,54 @@ class History:
         if not self.named and len(layout) == len(self.channels):
             self.channels = layout
 
-    def packet(self, packet: Packet) -> bool:
-        """Fold a frame of this board; return whether its telemetry is other where that is watched."""
-        self.packets += 1
-        self.lost = packet.lost
-        self.bytes_air += packet.size
-        if packet.kind == DATA:
-            self.bytes_data += packet.size
-        swarm_ms, told = packet.swarm_ms, packet.told
-        if self.last_seen_ms is None or swarm_ms > self.last_seen_ms:
-            self.last_seen_ms = swarm_ms
-        if told is None:
-            return False
-        self._told, self._values, self.told_at_ms = told, None, swarm_ms
-        watched: tuple[bytes, ...] = told.watched
-        changed = watched != self._watched
-        if changed:
-            self._watch(watched)
-        # A frame with samples or a HELLO may have said otherwise meanwhile.
-        self.regime, self.role = self._told_regime, self._told_role or self.role
-        if self._told_battery is not None:
-            self._battery.append((swarm_ms, self._told_battery))
-        return changed
-
-    def _watch(self, watched: tuple[bytes, ...]) -> None:
-        mac = self.told["mac"]
-        if isinstance(mac, bytes) and mac != self._told_mac:
-            self._told_mac, self.mac = mac, mac.hex(":")
+    def frames(self, frames: Frames, places: Sequence[int]) -> list[tuple[int, bytes]]:
+        """Fold the frames at `places`, which are this board's; return the models that it says anew: (epoch, hash)."""
+        told, swarms_ms, last = frames.told, frames.swarm_ms, places[-1]
+        self.packets += len(places)
+        self.lost = frames.lost[last]
+        self.bytes_air += sum(map(frames.size.__getitem__, places))
+        if frames.kind[last] == DATA:
+            self.bytes_data += frames.size[last]
+        newest_ms = max(map(swarms_ms.__getitem__, places))
+        self.last_seen_ms = newest_ms if self.last_seen_ms is None else max(self.last_seen_ms, newest_ms)
+        models: list[tuple[int, bytes]] = []
+        watched = self._watched
+        for at in places:
+            said = told[at]
+            if said is None:  # none but the last
+                break
+            if frames.watched[at] != watched:
+                watched = frames.watched[at]
+                self._charged()
+                self._told, self._values, self.told_at_ms = said, None, swarms_ms[at]
+                models += self._watch()
+                self._charged()
+            self._told, self.told_at_ms = said, swarms_ms[at]
         self._watched = watched
-        role = self.number("role")
+        if told[places[0]] is not None:
+            self._charged()
+            # A frame with samples or a HELLO may have said otherwise meanwhile.
+            self._values, self.regime, self.role = None, self._told_regime, self._told_role or self.role
+        return models
+
+    def _watch(self) -> list[tuple[int, bytes]]:
+        """Take what is watched of the last telemetry; return the model that it names."""
+        mac, model, epoch, role = self.told["mac"], self.told["model"], self.number("epoch"), self.number("role")
+        assert isinstance(mac, bytes) and isinstance(model, bytes)
+        if mac != self._told_mac:
+            self._told_mac, self.mac = mac, mac.hex(":")
         self._told_role = ROLES[role] if role is not None and role < len(ROLES) else ""
         self._told_regime, self._told_battery = self.number("regime"), self.battery_permille
+        return [(epoch, model)] if epoch else []
+
+    def _charged(self) -> None:
+        """Remember the charge of the last telemetry; of many alike the first and the last."""
+        points, charge = self._battery, self._told_battery
+        if charge is None or (points and points[-1] == (self.told_at_ms, charge)):
+            return
+        if len(points) > 1 and points[-1][1] == points[-2][1] == charge:
+            points.pop()
+        points.append((self.told_at_ms, charge))
 
     def samples(self, samples: Samples) -> None:
         """Fold decoded samples. Another period or number of channels begins the ring anew."""
@@ -125,15 +142,15 @@ class History:
                 self.named = False
         elif not self._ring:
             self._ring = [None] * RING
-        for i, values in enumerate(samples.steps):
+        for i, step in enumerate(samples.steps):
             index, spikes = samples.first + i, samples.spikes[i]
             slot = index % RING
             held = self._ring[slot]
             if held is None or held.at < index:
-                self._ring[slot] = Sample(index, values, samples.residuals[i], spikes, samples.regime)
+                self._ring[slot] = Sample(index, step, samples.residuals[i], spikes, samples.regime)
             self.spikes += spikes.bit_count()
             if self.truth is not None:
-                same = tuple(self.truth(index)) == values
+                same = tuple(self.truth(index)) == step
                 self.verified += same
                 self.mismatched += not same
         self.count += len(samples.steps)
@@ -148,7 +165,7 @@ class History:
     def told(self) -> dict[str, int | bytes]:
         """The last telemetry by field, empty when there was none."""
         if self._values is None:
-            self._values = self._told.values() if self._told is not None else {}
+            self._values = telemetry.unpack(self._told) if self._told is not None else {}
         return self._values
 
     def number(self, name: str) -> int | None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from qres.codec import Checkpoint
-
-from qres_host.told import Telemetry
 
 
 class Packet(NamedTuple):
@@ -25,7 +24,33 @@ class Packet(NamedTuple):
     rssi_dbm: int
     size: int
     lost: int  # frames of this node that are known to be missing so far
-    told: Telemetry | None
+    told: bytes | None  # the payload, which `qres.telemetry.unpack` reads
+    watched: bytes  # of it, as `qres_host.told` says
+
+
+class Frames(NamedTuple):
+    """Radio frames that were accepted one after the other, by columns: one for each field of Packet, in its order.
+
+    Of boards that tell much, nothing is done with each frame that can be done with many. A frame whose payload brings
+    records of its own is the last, and they follow; so all but the last are telemetry.
+    """
+
+    arrival_ms: Sequence[int]
+    device: Sequence[str]
+    swarm_ms: Sequence[int]
+    node: Sequence[int]
+    session: Sequence[int]
+    counter: Sequence[int]
+    kind: Sequence[int]
+    rssi_dbm: Sequence[int]
+    size: Sequence[int]
+    lost: Sequence[int]
+    told: Sequence[bytes | None]
+    watched: Sequence[bytes]
+
+    def packets(self) -> Iterator[Packet]:
+        """Yield the frames one by one."""
+        return map(Packet._make, zip(*self, strict=True))
 
 
 class Rejected(NamedTuple):
@@ -56,9 +81,10 @@ class Coded(NamedTuple):
     """How a packet of samples was coded: what it started from, its values and bytes.
 
     `start` is codec.COLD, SWARM or CHECKPOINT. `point` is the state that it ended in, where the board keeps that and
-    waits for an acknowledgement.
+    waits for an acknowledgement. `device`: by which it came.
     """
 
+    device: str
     node: int
     start: int
     values: int
@@ -67,8 +93,12 @@ class Coded(NamedTuple):
 
 
 class Missed(NamedTuple):
-    """A packet of samples starts from a checkpoint that is not known here: the board should use another."""
+    """A packet of samples starts from a checkpoint that is not known here: the board should use another.
 
+    `device`: by which it came.
+    """
+
+    device: str
     node: int
     name: bytes
 
@@ -144,4 +174,9 @@ class Ota(NamedTuple):
     payload: bytes
 
 
-Found = Joined | Ota | Packet | Rejected | Samples | Coded | Missed | Model | Update | Alert | Event
+Found = Joined | Ota | Frames | Rejected | Samples | Coded | Missed | Model | Update | Alert | Event
+
+
+def count(found: Iterable[Found]) -> int:
+    """Return how many records these are, each frame for itself."""
+    return sum(len(record.node) if isinstance(record, Frames) else 1 for record in found)

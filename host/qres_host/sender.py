@@ -11,6 +11,7 @@ from qres_host.coverage import Coverage
 
 WINDOW = 1024  # frames behind the newest of a node that may still arrive late, say by another gateway
 _SEEN = (1 << WINDOW) - 1
+AGAIN = "again"
 FIRST_COUNTER = 1  # of a node's session
 POINTS_MAX = 8  # checkpoints of a node: its packets start from one of the last two, but may come in another order
 
@@ -23,7 +24,8 @@ class Sender:
         self.session = -1
         self.first = 0  # counter from which losses of this session count
         self.top = 0
-        self.seen = 0  # bit i: counter top - i was accepted
+        self._seen = 0  # bit i: counter top - fresh - i was accepted ...
+        self._fresh = 0  # ... and so were the newest, that came one after the other
         self.accepted = 0
         self.lost = 0  # frames known to be missing, by the gaps of the counters ...
         self.lost_before = 0  # ... thereof in earlier sessions
@@ -41,9 +43,10 @@ class Sender:
             self.points.popitem(last=False)
 
     def accept(self, session: int, counter: int) -> str:
-        """Return "" when new, "again" for a copy, "replay" for what is too old to tell."""
+        """Return "" when new, AGAIN for a copy, "replay" for what is too old to tell."""
         if session == self.session and counter == self.top + 1:  # the next one, as nearly always: nothing is lost
-            self.top, self.seen = counter, self.seen << 1 & _SEEN | 1
+            self.top = counter
+            self._fresh += 1
             self.accepted += 1
             return ""
         if session != self.session:
@@ -52,16 +55,20 @@ class Sender:
             # A session counts from 1. Of the first that we hear we may have come too late for the start.
             first = FIRST_COUNTER if self.session >= 0 else counter
             self.lost_before = self.lost
-            self.session, self.first, self.top, self.seen, self.accepted = session, first, counter, 0, 0
+            self.session, self.first, self.top, self.accepted = session, first, counter, 0
+            self._seen = self._fresh = 0
+        fresh, self._fresh = min(self._fresh, WINDOW), 0
+        seen = (self._seen << fresh | (1 << fresh) - 1) & _SEEN
         ahead = counter - self.top
         if ahead > 0:
-            self.seen = self.seen << ahead & _SEEN if ahead < WINDOW else 0
+            seen = seen << ahead & _SEEN if ahead < WINDOW else 0
             self.top, ahead = counter, 0
+        self._seen = seen
         if -ahead >= WINDOW:
             return "replay"
-        if self.seen >> -ahead & 1:
-            return "again"
-        self.seen |= 1 << -ahead
+        if seen >> -ahead & 1:
+            return AGAIN
+        self._seen |= 1 << -ahead
         self.first = min(self.first, counter)
         self.accepted += 1
         self.lost = self.lost_before + self.top - self.first + 1 - self.accepted

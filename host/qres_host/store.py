@@ -22,13 +22,13 @@ from qres import telemetry
 from qres_host import chunks, frames
 from qres_host.batch import Batch
 from qres_host.errors import QresError
-from qres_host.records import Found
+from qres_host.records import Found, count
 from qres_host.writer import Writer
 
 SCHEMA_VERSION = 4 << 16 | crc_hqx(repr(telemetry.FIELDS).encode(), 0)  # other fields are another payload
 QUEUE_RECORDS = 200_000
 COMMIT_RECORDS = 20_000  # from which a transaction is begun before its time
-COMMIT_S = 0.5  # between two transactions: each costs as much as hundreds of records, and so does waking the writer
+COMMIT_S = 1.0  # between two transactions: each costs as much as hundreds of records, and so does waking the writer
 _ROOM_S = 0.002  # between two looks for room in the queue
 WAL_PAGES = 4096  # of 8 KB, written into the database at once: pages that change often go there only then
 
@@ -86,10 +86,11 @@ class Store:
         """Queue records for writing. `wait` blocks for room instead of dropping (for replays)."""
         if not records:
             return
-        while self.error or (self._batch.records and self._batch.records + len(records) > self._most):
+        fresh = count(records)
+        while self.error or (self._batch.records and self._batch.records + fresh > self._most):
             self._wake.set()
             if not wait or not self._thread.is_alive():
-                self.dropped += len(records)
+                self.dropped += fresh
                 return
             time.sleep(_ROOM_S)
         with self._lock:

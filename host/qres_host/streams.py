@@ -12,17 +12,31 @@ import contextlib
 import json
 import struct
 from collections import OrderedDict
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from qres import codec, config, model, packet
 from qres.detect import Spikes
 
 from qres_host import told, wire
 from qres_host.coverage import Coverage
-from qres_host.records import Alert, Coded, Event, Found, Joined, Missed, Model, Ota, Packet, Rejected, Samples, Update
-from qres_host.sender import Sender
+from qres_host.records import (
+    Alert,
+    Coded,
+    Event,
+    Found,
+    Frames,
+    Joined,
+    Missed,
+    Model,
+    Ota,
+    Packet,
+    Rejected,
+    Samples,
+    Update,
+)
+from qres_host.sender import AGAIN, Sender
 from qres_host.tags import Tags
 
 BUILD_BYTES = 5
@@ -30,8 +44,10 @@ NAME_CHARACTERS = 32  # of a board, as its configuration allows
 MODELS_MAX = 256
 HELD_MAX = 512
 _SIGMA = int(str(config.DEFAULTS["sigma"]))  # of the spike detector: the same as on the boards
-_HEADS = struct.Struct("<QbBIHHB")  # what a gateway adds to a frame, and the frame's head with its counter in two parts
-_unpack_heads = _HEADS.unpack_from
+_HEAD_FIELDS = ("swarm_ms", "rssi_dbm", "first", "node", "session")
+_HEADS = np.dtype(  # what a gateway adds to a frame, and the frame's head with its counter in two parts
+    {"names": (*_HEAD_FIELDS, "low", "high"), "formats": ("<u8", "i1", "u1", "<u4", "<u2", "<u2", "u1")}
+)
 _GATEWAY_BYTES = 9
 _HEAD, _TAG, _TELEMETRY = packet.HEAD, packet.TAG, packet.TELEMETRY
 _LEAST, _MOST = _GATEWAY_BYTES + _HEAD + _TAG, _GATEWAY_BYTES + packet.FRAME_MAX
@@ -41,7 +57,6 @@ _NODE_MAX = 0x3FFFFFFF  # 30 bits
 _SWARM_MS_MAX = 1 << 47  # the limit that announcements have
 _POINT = struct.Struct("<IH")
 
-_make_packet = partial(tuple.__new__, Packet)  # of its values: half the time of Packet(...)
 _EVENTS = {
     wire.TRACE: "trace",
     wire.REPLY: "reply",
@@ -72,24 +87,34 @@ class Streams:
         """How many packets wait for their model now."""
         return len(self._held)
 
-    def feed(self, arrival_ms: int, device: str, items: Iterable[wire.Frame | wire.Text]) -> list[Found]:
-        """Take what a deframer returned for bytes that arrived at `arrival_ms` from `device`."""
+    def feed(self, arrival_ms: int, device: str, items: Iterable[wire.Run | wire.Text]) -> list[Found]:
+        """Take what `Deframer.runs` returned for bytes that arrived at `arrival_ms` from `device`."""
+        return self.feed_all([(arrival_ms, device, items)])
+
+    def feed_all(self, chunks: Iterable[tuple[int, str, Iterable[wire.Run | wire.Text]]]) -> list[Found]:
+        """The same for many: (arrival_ms, device, items) of each, in the order in which they came."""
         out: list[Found] = []
-        run: list[bytes] = []  # radio frames: what checks them does so with many at once
-        for item in items:
-            if isinstance(item, wire.Frame) and item.type == wire.RADIO:
-                run.append(item.payload)
-                continue
-            if run:
-                self._radio(out, arrival_ms, device, run)
-                run = []
-            if isinstance(item, wire.Text):
-                self._event(out, arrival_ms, device, "text", item.line, None)
-            elif item.type == wire.POINTS:
-                self._points(item.payload)
-            else:
-                self._report(out, arrival_ms, device, item)
-        self._radio(out, arrival_ms, device, run)
+        arrivals: list[int] = []  # of radio frames: what checks them does so with many at once
+        devices: list[str] = []
+        payloads: list[bytes] = []
+        for arrival_ms, device, items in chunks:
+            for item in items:
+                if isinstance(item, wire.Run) and item.type == wire.RADIO:
+                    payloads += item.payloads
+                    arrivals += [arrival_ms] * len(item.payloads)
+                    devices += [device] * len(item.payloads)
+                    continue
+                self._radio(out, arrivals, devices, payloads)
+                arrivals, devices, payloads = [], [], []
+                if isinstance(item, wire.Text):
+                    self._event(out, arrival_ms, device, "text", item.line, None)
+                elif item.type == wire.POINTS:
+                    for payload in item.payloads:
+                        self._points(payload)
+                else:
+                    for payload in item.payloads:
+                        self._report(out, arrival_ms, device, item.type, payload)
+        self._radio(out, arrivals, devices, payloads)
         return out
 
     def lost(self, node: int) -> int:
@@ -127,13 +152,13 @@ class Streams:
         self.rejected += 1
         out.append(Rejected(arrival_ms, device, reason))
 
-    def _report(self, out: list[Found], arrival_ms: int, device: str, frame: wire.Frame) -> None:
-        kind = _EVENTS.get(frame.type, "")
-        text = frame.payload.decode("utf-8", "replace")
+    def _report(self, out: list[Found], arrival_ms: int, device: str, of: int, payload: bytes) -> None:
+        kind = _EVENTS.get(of, "")
+        text = payload.decode("utf-8", "replace")
         value = None
         if kind in _OBJECTS:
             try:
-                value = json.loads(frame.payload)
+                value = json.loads(payload)
             except (ValueError, RecursionError):
                 value = None
             if not isinstance(value, dict):
@@ -143,41 +168,72 @@ class Streams:
             return
         self._event(out, arrival_ms, device, kind, text, value)
 
-    def _radio(self, out: list[Found], arrival_ms: int, device: str, payloads: list[bytes]) -> None:
+    def _radio(self, out: list[Found], arrivals: list[int], devices: list[str], payloads: list[bytes]) -> None:
+        """Take radio frames, each step for all of them. The same as `packet.parse` and `packet.verify`."""
+        if not payloads:
+            return
         payloads = [p if _LEAST <= len(p) <= _MOST else _NO_FRAME for p in payloads]
+        # As arrays, for a tuple a frame would be as many objects that the garbage collector looks at.
+        heads = np.frombuffer(b"".join([payload[: _HEADS.itemsize] for payload in payloads]), _HEADS)
+        swarms_ms, rssis_dbm, firsts, numbers, sessions = (heads[name].tolist() for name in _HEAD_FIELDS)
+        counters = (heads["low"] + heads["high"].astype(np.uint32) * 65536).tolist()
         frames = [payload[_GATEWAY_BYTES:] for payload in payloads]
+        kinds = [_KINDS.get(first, 0) for first in firsts]
+        bodies = [frame[_HEAD:-_TAG] if kind == _TELEMETRY else b"" for frame, kind in zip(frames, kinds, strict=True)]
+        verdicts, lost = self._judge(kinds, numbers, swarms_ms, self._tags.right(frames), sessions, counters)
+        columns = Frames(
+            arrivals, devices, swarms_ms, numbers, sessions, counters, kinds, rssis_dbm,
+            list(map(len, frames)), lost, *told.read(bodies),
+        )  # fmt: skip
+        at = 0
+        alone = [i for i, said in enumerate(columns.told) if said is None or verdicts[i]]
+        for i in alone:
+            end = i if verdicts[i] else i + 1
+            self._heard(out, columns, at, end)
+            at = i + 1
+            if not verdicts[i]:
+                self._body(out, next(_part(columns, i, end).packets()), frames[i][_HEAD:-_TAG])
+            elif verdicts[i] == AGAIN:
+                self.duplicates += 1
+            else:
+                self._reject(out, arrivals[i], devices[i], verdicts[i])
+        self._heard(out, columns, at, len(payloads))
+
+    def _judge(
+        self,
+        kinds: Sequence[int],
+        numbers: Sequence[int],
+        swarms_ms: Sequence[int],
+        right: Sequence[bool],
+        sessions: Sequence[int],
+        counters: Sequence[int],
+    ) -> tuple[list[str], list[int]]:
+        """Return what is wrong with each frame ("" for nothing), and how many of its node are lost so far."""
         nodes = self._nodes
-        # The same as packet.parse, in one call.
-        for head, right, frame in zip(map(_unpack_heads, payloads), self._tags.right(frames), frames, strict=True):
-            swarm_ms, rssi_dbm, first, number, session, low, high = head
-            kind = _KINDS.get(first)
-            if kind is None or number > _NODE_MAX or swarm_ms >= _SWARM_MS_MAX:
-                self._reject(out, arrival_ms, device, "malformed")
+        verdicts, lost = [], []
+        for kind, number, swarm_ms, fine, session, counter in zip(
+            kinds, numbers, swarms_ms, right, sessions, counters, strict=True
+        ):
+            if not kind or number > _NODE_MAX or swarm_ms >= _SWARM_MS_MAX:
+                verdicts.append("malformed")
+                lost.append(0)
                 continue
-            if not right:
-                self._reject(out, arrival_ms, device, "bad tag")
+            if not fine:
+                verdicts.append("bad tag")
+                lost.append(0)
                 continue
             node = nodes.get(number)
             if node is None:
                 node = nodes[number] = Sender()
-            counter = low | high << 16
-            verdict = node.accept(session, counter)
-            if verdict == "again":
-                self.duplicates += 1
-                continue
-            if verdict:
-                self._reject(out, arrival_ms, device, verdict)
-                continue
-            self.accepted += 1
-            body = frame[_HEAD:-_TAG]
-            said = told.read(body) if kind == _TELEMETRY else None
-            size, lost = len(frame), node.lost
-            record = _make_packet(
-                (arrival_ms, device, swarm_ms, number, session, counter, kind, rssi_dbm, size, lost, said)
-            )
-            out.append(record)
-            if said is None:
-                self._body(out, record, body)
+            verdicts.append(node.accept(session, counter))
+            lost.append(node.lost)
+        return verdicts, lost
+
+    def _heard(self, out: list[Found], columns: Frames, at: int, end: int) -> None:
+        """Pass on the accepted frames from `at` to `end`."""
+        if at < end:
+            self.accepted += end - at
+            out.append(columns if end - at == len(columns.node) else _part(columns, at, end))
 
     def _body(self, out: list[Found], at: Packet, body: bytes) -> None:
         """Decode the payload of an accepted frame."""
@@ -238,7 +294,7 @@ class Streams:
             block = codec.decode(body, self.models, node.points, at.node)
         except codec.MissingModel as missing:
             if missing.checkpoint:
-                out.append(Missed(at.node, missing.model_hash))
+                out.append(Missed(at.device, at.node, missing.model_hash))
             self._held[at.node, at.session, at.counter] = (missing.model_hash, at, body)
             if len(self._held) > HELD_MAX:
                 self._held.popitem(last=False)
@@ -263,7 +319,7 @@ class Streams:
                 )
             )  # fmt: skip
         values = sum(v is not None for row in block.steps for v in row)
-        out.append(Coded(at.node, block.state, values, at.size, block.after if block.kept else None))
+        out.append(Coded(at.device, at.node, block.state, values, at.size, block.after if block.kept else None))
         if block.base is not None:
             node.keep(block.base)
         if block.kept and block.after is not None:
@@ -276,6 +332,10 @@ class Streams:
             if residual is not None:
                 bits |= node.spikes.push(channel, residual) << channel
         return bits
+
+
+def _part(columns: Frames, at: int, end: int) -> Frames:
+    return Frames._make(column[at:end] for column in columns)
 
 
 def points_frames(points: Iterable[tuple[int, bytes]]) -> bytes:

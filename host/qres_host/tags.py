@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from hmac import compare_digest
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 from qres.packet import TAG
-
-_BLOCK = 64
 
 
 class Tags:
@@ -16,16 +15,13 @@ class Tags:
 
     def __init__(self, key: bytes) -> None:
         """`key`: at most 64 bytes."""
-        padded = key + bytes(_BLOCK - len(key))
-        self._inner = hashlib.sha256(bytes(b ^ 0x36 for b in padded)).copy
-        self._outer = hashlib.sha256(bytes(b ^ 0x5C for b in padded)).copy
+        self._begin = HMAC(key, SHA256()).copy
 
     def right(self, frames: Iterable[bytes]) -> list[bool]:
         """For each frame, whether its tag is right."""
-        start_inner, start_outer, found = self._inner, self._outer, []
+        begin, found = self._begin, []
         for frame in frames:
-            inner, outer = start_inner(), start_outer()
-            inner.update(frame[:-TAG])
-            outer.update(inner.digest())
-            found.append(compare_digest(outer.digest()[:TAG], frame[-TAG:]))
+            tag = begin()
+            tag.update(frame[:-TAG])
+            found.append(compare_digest(tag.finalize()[:TAG], frame[-TAG:]))
         return found

@@ -7,31 +7,13 @@ the work of listening. The pattern accepts exactly what `qres.telemetry.unpack` 
 from __future__ import annotations
 
 import re
-from operator import itemgetter
+from collections.abc import Iterable
 
 from qres import telemetry
 
 SPANS = (("mac", "battery_permille"), ("epoch", "model"))
 """First and last fields of the parts that hold what a view follows; the hardware address is the first field."""
 assert telemetry.FIELDS[0] == ("mac", "bytes6")
-
-
-class Telemetry(tuple[bytes, bytes, bytes]):
-    """What a board says of itself: the payload of its frame, then of that the bytes of each of SPANS."""
-
-    __slots__ = ()
-
-    payload = property(itemgetter(0), doc="All of it, as it came.")
-    watched = property(itemgetter(slice(1, None)), doc="The bytes of SPANS: alike while nothing changes there.")
-
-    @property
-    def mac(self) -> bytes:
-        """The board's hardware address, six bytes."""
-        return self[0][:6]
-
-    def values(self) -> dict[str, int | bytes]:
-        """Return the values of `telemetry.FIELDS` by name."""
-        return telemetry.unpack(self[0])
 
 
 def _pattern() -> re.Pattern[bytes]:
@@ -47,7 +29,16 @@ def _pattern() -> re.Pattern[bytes]:
 _match = _pattern().fullmatch
 
 
-def read(payload: bytes) -> Telemetry | None:
-    """Return the telemetry of a payload, None when it is none."""
-    found = _match(payload)
-    return Telemetry(found.group(0, 1, 2)) if found is not None else None
+def read(payloads: Iterable[bytes]) -> tuple[list[bytes | None], list[bytes]]:
+    """Return each payload that is telemetry, else None, and the bytes of its SPANS, by which changes are seen."""
+    told: list[bytes | None] = []
+    watched = []
+    for payload in payloads:
+        found = _match(payload)
+        if found is None:
+            told.append(None)
+            watched.append(b"")
+        else:
+            told.append(payload)
+            watched.append(found[1] + found[2])
+    return told, watched

@@ -15,7 +15,7 @@ from qres.regime import NAMES as REGIME_NAMES
 from qres_host.boards import board_of_hello, channels_of, parse_mac
 from qres_host.compare import outlying
 from qres_host.history import GRACE_MS, History, Truth
-from qres_host.records import Coded, Event, Found, Joined, Model, Packet, Rejected, Samples
+from qres_host.records import Coded, Event, Found, Frames, Joined, Model, Rejected, Samples
 from qres_host.series import series
 
 EPOCHS_KEPT = 512
@@ -73,6 +73,7 @@ class View:
         self._epoch_ms = int(str(DEFAULTS["epoch_ms"]))
         self._frozen = False
         self._folds: dict[type, Callable[[Any], None]] = {
+            Frames: self._frames,
             Samples: self._samples,
             Joined: self._joined,
             Model: self._announced,
@@ -107,9 +108,7 @@ class View:
         with self._lock:
             for record in records:
                 self.version += 1
-                if isinstance(record, Packet):
-                    self._packet(record)
-                elif type(record) in self._folds:
+                if type(record) in self._folds:
                     self._folds[type(record)](record)
 
     def set_links(self, counters: dict[str, int]) -> None:
@@ -226,17 +225,21 @@ class View:
                 **self._links,
             }
 
-    def _packet(self, packet: Packet) -> None:
-        board = self._boards.get(packet.node)
-        if board is None:
-            board = self._board(packet.node)
-        # What a board says again of an epoch changes nothing there.
-        if board.packet(packet):
-            epoch, model = board.number("epoch"), board.told.get("model")
-            if epoch and isinstance(model, bytes):
-                self._epoch(epoch).told[packet.node] = model
-        if packet.swarm_ms != self._swarm_ms:
-            self._tick(packet.arrival_ms, packet.swarm_ms)
+    def _frames(self, frames: Frames) -> None:
+        places: dict[int, list[int]] = {}
+        for at, node in enumerate(frames.node):
+            if node in places:
+                places[node].append(at)
+            else:
+                places[node] = [at]
+        for node, theirs in places.items():
+            board = self._board(node)
+            # What a board says again of an epoch changes nothing there.
+            for epoch, model in board.frames(frames, theirs):
+                self._epoch(epoch).told[node] = model
+        for arrival_ms, swarm_ms in zip(frames.arrival_ms, frames.swarm_ms, strict=True):
+            if swarm_ms != self._swarm_ms:
+                self._tick(arrival_ms, swarm_ms)
 
     def _samples(self, samples: Samples) -> None:
         board = self._board(samples.node)

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import struct
 from binascii import crc_hqx
-from functools import partial
-from itertools import repeat
-from typing import NamedTuple
+from itertools import groupby, repeat
+from typing import Any, NamedTuple
 
 from cobs.cobs import DecodeError, decode, encode  # type: ignore[import-untyped]
 
@@ -23,7 +22,6 @@ PAYLOAD_MAX = 2048
 
 MAX_ENCODED = 4096  # twice the longest legal frame (2,048 bytes of payload): longer ones are garbage
 _HEAD = struct.Struct("<BH")
-_unpack_head = _HEAD.unpack_from
 _RESIDUE = 0x1D0F
 _MIN_FRAME = _HEAD.size + 2
 # Control characters that begin no frame type, because terminals and the raw REPL use them in text.
@@ -42,7 +40,12 @@ class Frame(NamedTuple):
     payload: bytes
 
 
-_make_frame = partial(tuple.__new__, Frame)  # of its three values: a third of the time of Frame(...)
+class Run(NamedTuple):
+    """Frames of one `type` that came one after the other: a `seq` and a `payload` of each."""
+
+    type: int
+    seqs: list[int]
+    payloads: list[bytes]
 
 
 class Text(NamedTuple):
@@ -78,29 +81,39 @@ class Deframer:
 
     def feed(self, data: bytes) -> list[Frame | Text]:
         """Take the next bytes, cut anywhere; return the items that they complete, in order."""
+        found: list[Frame | Text] = []
+        for item in self.runs(data):
+            if isinstance(item, Text):
+                found.append(item)
+            else:
+                found += map(Frame, repeat(item.type), item.seqs, item.payloads)
+        return found
+
+    def runs(self, data: bytes) -> list[Run | Text]:
+        """The same for who takes many frames at once: an item for all that follow each other and are of one type."""
         pieces = (self._rest + data).split(b"\0")
         rest = pieces.pop()
-        items: list[Frame | Text] = []
+        items: list[Run | Text] = []
         if pieces and self._mode != _UNKNOWN:
             if self._mode == _TEXT:
                 self._text(pieces[0] + b"\n", items)
             pieces[0] = b""
             self._mode = _UNKNOWN
-        run: list[bytes] = []
-        for piece in filter(None, pieces):
-            if piece[1:2] in _MARKS:  # may be a frame
-                run.append(piece)
-                continue
-            self._frames(run, items)
-            run = []
-            self._text(piece + b"\n", items)
-        self._frames(run, items)
+        pieces = [piece for piece in pieces if piece]
+        if _MARKS.issuperset([piece[1:2] for piece in pieces]):  # as nearly always
+            self._frames(pieces, items)
+        else:
+            for framed, run in groupby(pieces, _may_be_frame):
+                if framed:
+                    self._frames(list(run), items)
+                else:
+                    self._text(b"\n".join(run) + b"\n", items)
         self._rest = self._open_piece(rest, items)
         return items
 
-    def close(self) -> list[Frame | Text]:
+    def close(self) -> list[Text]:
         """The port has gone: return what is left as text, and start afresh with the next bytes."""
-        items: list[Frame | Text] = []
+        items: list[Text] = []
         if self._mode == _TEXT or (self._rest and not _may_be_frame(self._rest)):
             self._text(self._rest + b"\n", items)
         elif self._rest:
@@ -108,7 +121,7 @@ class Deframer:
         self._rest, self._mode, self._next_seq = b"", _UNKNOWN, -1
         return items
 
-    def _frames(self, run: list[bytes], items: list[Frame | Text]) -> None:
+    def _frames(self, run: list[bytes], items: list[Run | Text]) -> None:
         """Pass on the frames of consecutive pieces: each step for all of them, and where one is damaged, for halves."""
         bodies = _bodies(run)
         if bodies is None:
@@ -120,20 +133,25 @@ class Deframer:
             else:
                 self.bad += 1
             return
-        if bodies:
-            kinds, seqs = zip(*map(_unpack_head, bodies), strict=True)
+        at = 0
+        for kind, same in groupby([body[0] for body in bodies]):
+            end = at + len(list(same))
+            seqs = [body[1] | body[2] << 8 for body in bodies[at:end]]
             self._count(seqs)
-            items += map(_make_frame, zip(kinds, seqs, [body[3:-2] for body in bodies], strict=True))
+            items.append(Run(kind, seqs, [body[3:-2] for body in bodies[at:end]]))
+            at = end
 
-    def _count(self, seqs: tuple[int, ...]) -> None:
+    def _count(self, seqs: list[int]) -> None:
         """Count frames, and what their sequence numbers say of others."""
         self.frames += len(seqs)
         next_seq = self._next_seq
+        self._next_seq = seqs[-1] + 1 & 0xFFFF
+        if seqs == list(range(next_seq, next_seq + len(seqs))):
+            return
         for seq in seqs:
             if seq != next_seq:
                 self._jump(seq, next_seq)
             next_seq = seq + 1 & 0xFFFF
-        self._next_seq = next_seq
 
     def _jump(self, seq: int, next_seq: int) -> None:
         """Account for a sequence number that is not the next one."""
@@ -145,7 +163,7 @@ class Deframer:
             missing = seq
         self.gaps += missing
 
-    def _open_piece(self, rest: bytes, items: list[Frame | Text]) -> bytes:
+    def _open_piece(self, rest: bytes, items: list[Any]) -> bytes:
         """Handle the piece that no 0x00 has closed yet; return the part of it to keep."""
         if self._mode == _SKIP:
             return b""
@@ -165,7 +183,7 @@ class Deframer:
             rest = b""
         return rest
 
-    def _text(self, lines: bytes, items: list[Frame | Text]) -> None:
+    def _text(self, lines: bytes, items: list[Any]) -> None:
         """Pass on complete lines; a line with control bytes is a damaged frame and is counted."""
         for raw in lines.split(b"\n"):
             raw = raw.strip(b"\r")

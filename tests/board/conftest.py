@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from attached import WAKES, Attached, Ear, Minute, Night, Settings, attach, number, until
 from qres.events import BOOT, DEEP_SLEEP
-from qres_host.records import Packet
+from qres_host.records import Frames, Packet
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +69,8 @@ def night(board: Attached, tmp_path_factory: pytest.TempPathFactory) -> Night:
 
 
 def _telemetry(ear: Ear) -> list[Packet]:
-    return [item for item in list(ear.found) if isinstance(item, Packet) and item.told is not None]
+    frames = [item for item in list(ear.found) if isinstance(item, Frames)]
+    return [packet for each in frames for packet in each.packets() if packet.told is not None]
 
 
 def _slept(ear: Ear, board: Attached) -> bool:

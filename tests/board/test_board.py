@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import run_vm
 from attached import WAKES, Attached, Minute, Night, forget_verdict, qres, until, verdict
+from qres import telemetry
 from qres.events import BOOT, DEEP_SLEEP, RTC, SAMPLE, SAVE
 from qres_host import deploy
 from qres_host.hardware import BYTECODE
@@ -106,7 +107,7 @@ def test_deep_sleep_and_what_it_keeps(board: Attached, night: Night) -> None:
     assert night.resumed, "the last reset of the board was no wake from deep sleep"
     assert night.sessions[1] == (night.sessions[0] + 1) & 0xFFFF, "a wake began a new session"
     assert night.telemetry is not None and night.telemetry.told is not None, "no telemetry"
-    said = night.telemetry.told.values()
+    said = telemetry.unpack(night.telemetry.told)
     assert night.telemetry.session == night.sessions[1]
     slept_ms = int(said["uptime_s"]) * 1000 + 1000 - int(said["awake_ms"])  # uptime goes on through deep sleep
     assert slept_ms >= WAKES * board.settings.sleep_ms // 2

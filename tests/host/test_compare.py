@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from qres_host.compare import RATES, outlying
 from qres_host.view import View
-from traffic import telling
+from traffic import telling, together
 
 
 def telemetry(seed: int) -> dict[str, int | bytes]:
@@ -60,7 +60,7 @@ def test_the_view_says_so() -> None:
     view = View()
     told = {i: telemetry(i) for i in range(12)}
     told[5] = {**told[5], "missing": 300}
-    view.fold(telling(i, **values) for i, values in told.items())
+    view.fold([together(telling(i, **values) for i, values in told.items())])
     fleet = {board["id"]: board["unlike"] for board in view.fleet()["boards"]}
     assert fleet == {i: ["missing values"] if i == 5 else [] for i in range(12)}
     mac = next(board["mac"] for board in view.fleet()["boards"] if board["id"] == 5)

@@ -10,28 +10,28 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from qres import packet
+from qres import packet, telemetry
 from qres_host import frames
-from qres_host.frames import FRAMES, FrameTable, Fresh, gather, read_frames
+from qres_host.frames import FRAMES, FrameTable, gather, read_frames
 from qres_host.records import Packet
 from qres_host.store import open_database
-from traffic import telling
+from traffic import telling, together
 
 NODE = 7
 
 
 def heard(counter: int, device: str = "gate", session: int = 1, at_ms: int = 5) -> Packet:
     """Return a frame; every third is telemetry."""
-    told = telling(NODE, samples=counter).told if counter % 3 == 0 else None
+    said = telling(NODE, samples=counter)
+    told, watched = (said.told, said.watched) if counter % 3 == 0 else (None, b"")
     kind = packet.TELEMETRY if told is not None else packet.DATA
-    return Packet(at_ms, device, 2**46, NODE, session, counter, kind, -128 + counter % 256, 18 + counter % 233, 0, told)
+    rssi_dbm, size = -128 + counter % 256, 18 + counter % 233
+    return Packet(at_ms, device, 2**46, NODE, session, counter, kind, rssi_dbm, size, 0, told, watched)
 
 
 def write(table: FrameTable, *packets: Packet) -> None:
     """Write frames as one transaction does."""
-    fresh: Fresh = {}
-    gather(fresh, packets)
-    table.write(fresh)
+    table.write([together(packets)])
 
 
 def stored(database: sqlite3.Connection) -> list[tuple[int, int, str, int]]:
@@ -42,7 +42,7 @@ def stored(database: sqlite3.Connection) -> list[tuple[int, int, str, int]]:
         assert (frame.kind, frame.rssi_dbm, frame.size, frame.swarm_ms) == (
             said.kind, said.rssi_dbm, said.size, said.swarm_ms,
         )  # fmt: skip
-        assert frame.told == (said.told.values() if said.told is not None else None)
+        assert frame.told == (telemetry.unpack(said.told) if said.told is not None else None)
     return [(frame.session, frame.counter, frame.device, frame.arrival_ms) for frame in found]
 
 
@@ -92,9 +92,8 @@ def test_any_blob_is_a_chunk_or_a_value_error(blob: bytes) -> None:
 
 
 def test_a_chunk_that_was_cut_is_none() -> None:
-    fresh: Fresh = {}
-    gather(fresh, [heard(3), heard(4)])
-    ((_, rows),) = fresh.items()
+    ((_, told),) = gather([together([heard(3), heard(4)])]).items()
+    rows = {row[0]: row for row in told}
     blob = frames.pack({"x" * 300: rows})
     assert frames.unpack(blob) == {"x" * 255: rows}
     for size in range(1, len(blob)):

@@ -29,7 +29,8 @@ from qres_host.replay import replay_capture
 from qres_host.store import Store
 from qres_host.streams import Streams, points_frames
 from qres_host.view import View
-from qres_host.wire import Deframer, Frame
+from qres_host.wire import POINTS as POINTS_FRAME
+from qres_host.wire import Deframer, Run
 from traffic import KEY, Swarm
 
 CONFIG = {
@@ -167,9 +168,9 @@ def test_a_host_restores_checkpoints_from_its_database(tmp_path: Path) -> None:
     node = int.from_bytes(swarm.frame(0, 1, b"")[1:5], "little")
     point = encoder.checkpoint(node, 60_000)
     one = swarm.radio(swarm.frame(0, 1, encoder.finish(60_000, 0, True)))
-    found = first.feed(0, "port", Deframer().feed(one))
+    found = first.feed(0, "port", Deframer().runs(one))
     assert [r.point.name for r in found if isinstance(r, Coded) and r.point] == [point.name]
-    assert commands(found) == [("ack", point.name.hex())]
+    assert commands(found) == [("port", "ack", point.name.hex())]
     store = Store(tmp_path / "a.db")
     store.put(found, wait=True)
     store.close()
@@ -177,13 +178,14 @@ def test_a_host_restores_checkpoints_from_its_database(tmp_path: Path) -> None:
     for i in range(20, 40):
         later.add(swarm.index + i, rows[i])
     two = swarm.radio(swarm.frame(0, 1, later.finish(60_000, 0, True)))
-    forgetful = Streams(KEY).feed(0, "port", Deframer().feed(two))
-    assert Missed(node, point.name) in forgetful and commands(forgetful) == [("nak", point.name.hex())]
+    forgetful = Streams(KEY).feed(0, "port", Deframer().runs(two))
+    assert Missed("port", node, point.name) in forgetful
+    assert commands(forgetful) == [("port", "nak", point.name.hex())]
     again = Store(tmp_path / "a.db")
     streams = Streams(KEY)
-    streams.feed(0, "checkpoints", Deframer().feed(points_frames(again.points())))
+    streams.feed(0, "checkpoints", Deframer().runs(points_frames(again.points())))
     again.close()
-    (samples,) = [r for r in streams.feed(0, "port", Deframer().feed(two)) if isinstance(r, Samples)]
+    (samples,) = [r for r in streams.feed(0, "port", Deframer().runs(two)) if isinstance(r, Samples)]
     assert samples.steps == rows[20:]
 
 
@@ -197,9 +199,9 @@ def test_a_packet_whose_checkpoint_comes_later_waits_for_it() -> None:
     later = Encoder(2, CM, 232, point)
     later.add(6, (1, 3))
     two = swarm.radio(swarm.frame(0, 1, later.finish(1000, 0, True)))
-    streams.feed(0, "port", Deframer().feed(two))
+    streams.feed(0, "port", Deframer().runs(two))
     assert streams.held == 1
-    found = streams.feed(0, "port", Deframer().feed(one))
+    found = streams.feed(0, "port", Deframer().runs(one))
     assert sorted(r.first for r in found if isinstance(r, Samples)) == [5, 6] and streams.held == 0
 
 
@@ -235,7 +237,7 @@ def test_any_packet_from_any_checkpoint_is_data_or_a_codec_error(payload: bytes,
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=300))
 def test_any_checkpoints_frame_is_harmless(payload: bytes) -> None:
-    assert Streams(KEY).feed(0, "checkpoints", [Frame(7, 0, payload)]) == []
+    assert Streams(KEY).feed(0, "checkpoints", [Run(POINTS_FRAME, [0], [payload])]) == []
 
 
 @settings(max_examples=60, deadline=None)

@@ -6,16 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qres import packet
 from qres_host.coverage import Coverage
-from qres_host.records import Found, Model, Packet, Rejected, Samples
+from qres_host.records import Found, Frames, Model, Rejected, Samples
 from qres_host.sender import WINDOW, Sender
 from qres_host.streams import HELD_MAX, Streams
-from qres_host.wire import RADIO, Deframer, Frame, encode_frame
+from qres_host.wire import RADIO, Deframer, Run, encode_frame
 from traffic import KEY, PERIOD_MS, Swarm, mac_of, truth
 
 
 def records(streams: Streams, data: bytes) -> list[Found]:
     """Return what comes of the bytes of a port."""
-    return streams.feed(0, "port", Deframer().feed(data))
+    return streams.feed(0, "port", Deframer().runs(data))
 
 
 def samples_of(found: list[Found]) -> dict[tuple[int, int], tuple[int | None, ...]]:
@@ -38,7 +38,7 @@ def test_every_sample_is_rebuilt_and_the_streams_are_exact() -> None:
         node = packet.node_id(mac_of(board))
         assert streams.coverage(node).exact and streams.lost(node) == 0
         assert all(known[node, i] == truth(board, i) for i in range(first, swarm.index))
-    assert len([r for r in found if isinstance(r, Packet) and r.told is not None]) == 24
+    assert sum(told is not None for r in found if isinstance(r, Frames) for told in r.told) == 24
     assert len({r.hash for r in found if isinstance(r, Model)}) == 8
     assert any(any(r.spikes) for r in found if isinstance(r, Samples))
     assert streams.rejected == 0
@@ -112,15 +112,15 @@ def test_what_waits_is_bounded_and_what_waits_in_vain_is_counted() -> None:
 def test_any_payload_is_a_record_or_a_refusal(kind: int, payload: bytes) -> None:
     streams = Streams(KEY)
     for r in records(streams, encode_frame(kind, 0, payload)):
-        assert not isinstance(r, Packet)
+        assert not isinstance(r, Frames)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(1, 6), st.binary(max_size=232))
 def test_any_content_under_a_valid_tag_never_raises(kind: int, payload: bytes) -> None:
     frame = bytes(8) + b"\0" + packet.seal(KEY, kind, 5, 1, 1, payload)
-    found = Streams(KEY).feed(0, "port", [Frame(RADIO, 0, frame)])
-    assert isinstance(found[0], Packet)
+    found = Streams(KEY).feed(0, "port", [Run(RADIO, [0], [frame])])
+    assert isinstance(found[0], Frames)
 
 
 @settings(max_examples=300, deadline=None)
@@ -133,15 +133,15 @@ def test_a_frame_is_malformed_where_the_boards_parser_says_so(body: bytes, first
         reason = "malformed"
     else:
         reason = "bad tag"
-    (found,) = Streams(KEY).feed(0, "port", [Frame(RADIO, 0, bytes(9) + frame)])
+    (found,) = Streams(KEY).feed(0, "port", [Run(RADIO, [0], [bytes(9) + frame])])
     assert isinstance(found, Rejected) and found.reason == reason
 
 
 def test_a_gateway_with_an_absurd_clock_is_refused() -> None:
     frame = packet.seal(KEY, packet.ALERT, 5, 1, 1, packet.pack_alert(1, 1, 1))
-    for swarm_ms, record in ((2**47 - 1, Packet), (2**47, Rejected), (2**64 - 1, Rejected)):
+    for swarm_ms, record in ((2**47 - 1, Frames), (2**47, Rejected), (2**64 - 1, Rejected)):
         head = swarm_ms.to_bytes(8, "little") + b"\0"
-        assert isinstance(Streams(KEY).feed(0, "port", [Frame(RADIO, 0, head + frame)])[0], record)
+        assert isinstance(Streams(KEY).feed(0, "port", [Run(RADIO, [0], [head + frame])])[0], record)
 
 
 @settings(max_examples=200, deadline=None)

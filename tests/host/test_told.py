@@ -8,7 +8,7 @@ from qres import telemetry
 from qres.packet import PacketError
 from qres_host.history import History
 from qres_host.told import read
-from traffic import telling
+from traffic import telling, together
 
 NUMBER = st.one_of(st.integers(0, 200), st.integers(0, 2**63 - 1))
 VALUES = st.fixed_dictionaries(
@@ -23,8 +23,8 @@ def both(payload: bytes) -> tuple[object, object]:
         expected: object = telemetry.unpack(payload)
     except PacketError:
         expected = None
-    found = read(payload)
-    return expected, found.values() if found is not None else None
+    (found,), _ = read([payload])
+    return expected, telemetry.unpack(found) if found is not None else None
 
 
 @settings(max_examples=300, deadline=None)
@@ -32,8 +32,7 @@ def both(payload: bytes) -> tuple[object, object]:
 def test_good_and_damaged_telemetry_is_judged_alike(values: dict[str, int | bytes], data: st.DataObject) -> None:
     payload = telemetry.pack(values)
     assert both(payload) == (values, values)
-    told = read(payload)
-    assert told is not None and (told.payload, told.mac) == (payload, values["mac"])
+    assert read([payload])[0] == [payload] and payload[:6] == values["mac"]
     hurt = bytearray(payload)
     for _ in range(data.draw(st.integers(1, 3))):
         hurt[data.draw(st.integers(0, len(hurt) - 1))] ^= data.draw(st.integers(0, 255))
@@ -55,25 +54,25 @@ def test_hostile_bytes_are_judged_alike(payload: bytes) -> None:
 @settings(max_examples=100, deadline=None)
 @given(VALUES, VALUES)
 def test_what_a_view_follows_is_in_what_is_watched(one: dict[str, int | bytes], other: dict[str, int | bytes]) -> None:
-    a, b = read(telemetry.pack(one)), read(telemetry.pack(other))
-    assert a is not None and b is not None
+    _, (a, b) = read([telemetry.pack(one), telemetry.pack(other)])
     names = ("mac", "role", "regime", "battery_permille", "epoch", "model")
-    assert (a.watched == b.watched) <= all(one[name] == other[name] for name in names)
+    assert (a == b) <= all(one[name] == other[name] for name in names)
 
 
-def test_a_board_shows_its_newest_telemetry_and_every_charge() -> None:
-    board = History(5, 3_600_000)
-    changed = [
-        board.packet(telling(5, 1000 * i, battery_permille=900 - i // 2, samples=i, regime=1, role=1)) for i in range(6)
+def test_a_board_shows_its_newest_telemetry_and_every_change_of_charge() -> None:
+    said = [
+        telling(5, 1000 * i, battery_permille=900 - i // 3, samples=i, regime=1, role=1, epoch=2 + i // 4)
+        for i in range(9)
     ]
-    assert changed == [True, False, True, False, True, False]
-    assert board.battery(0, 9000) == ([1000 * i for i in range(6)], [900, 900, 899, 899, 898, 898])
-    assert (board.number("samples"), board.told_at_ms, board.role, board.mac) == (
-        5,
-        5000,
-        "sentinel",
-        "02:00:00:00:00:05",
-    )
-    board.regime, board.role = 2, "scheduled"  # as samples and a HELLO may say
-    assert not board.packet(telling(5, 6000, battery_permille=898, samples=6, regime=1, role=1))
-    assert (board.regime, board.role, board.told["samples"]) == (1, "sentinel", 6)
+    for size in (1, 2, 5, 9):  # however many come together
+        board, models = History(5, 3_600_000), []
+        for at in range(0, 9, size):
+            models += board.frames(together(said[at : at + size]), range(len(said[at : at + size])))
+        assert [epoch for epoch, _ in models] == [2, 2, 3, 3, 4]  # again where the charge is another
+        assert board.battery(0, 9000) == ([0, 2000, 3000, 5000, 6000, 8000], [900, 900, 899, 899, 898, 898])
+        assert (board.number("samples"), board.told_at_ms, board.role) == (8, 8000, "sentinel")
+        assert (board.mac, board.packets, board.last_seen_ms) == ("02:00:00:00:00:05", 9, 8000)
+        board.regime, board.role = 2, "scheduled"  # as samples and a HELLO may say
+        last = telling(5, 9000, battery_permille=898, samples=9, regime=1, role=1, epoch=4)
+        assert not board.frames(together([last]), [0])
+        assert (board.regime, board.role, board.told["samples"]) == (1, "sentinel", 9)

@@ -10,7 +10,7 @@ from qres_host.capture import Record
 from qres_host.decoder import Decoder
 from qres_host.history import RING, History
 from qres_host.view import View
-from traffic import CHANNELS, GATEWAY_MAC, KEY, PERIOD_MS, T0_MS, Swarm, mac_of, telling, truth
+from traffic import CHANNELS, GATEWAY_MAC, KEY, PERIOD_MS, T0_MS, Swarm, mac_of, telling, together, truth
 
 TOTALS = {
     "samples",
@@ -122,7 +122,7 @@ def test_faults_of_sensors_are_named() -> None:
     board = History(1, 3_600_000)
     board.channels = [{"name": "temp"}, {"name": "wind"}]
     assert board.faults() == []
-    board.packet(telling(1, faults=STUCK | (SATURATED | MISSING) << FAULT_BITS))
+    board.frames(together([telling(1, faults=STUCK | (SATURATED | MISSING) << FAULT_BITS)]), [0])
     assert board.faults() == ["temp stuck", "wind saturated", "wind missing"]
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterable
 
 from qres import codec, packet, telemetry
 from qres.model import Model
-from qres_host.records import Packet
+from qres_host.records import Frames, Packet
 from qres_host.told import read
 from qres_host.wire import HELLO, PEERS, RADIO, TRACE, encode_frame
 
@@ -33,10 +34,16 @@ def truth(board: int, index: int) -> tuple[int | None, ...]:
 
 
 def telling(node: int, swarm_ms: int = T0_MS, **over: int | bytes) -> Packet:
-    """Return the record of a frame with the telemetry of a node: what is named, else 0."""
+    """Return a frame with the telemetry of a node: what is named, else 0."""
     values = {name: 0 if kind == "uint" else bytes(int(kind[5:])) for name, kind in telemetry.FIELDS}
     payload = telemetry.pack({**values, "mac": b"\2\0" + node.to_bytes(4, "big"), **over})
-    return Packet(0, "gate", swarm_ms, node, 1, 1, packet.TELEMETRY, -60, len(payload) + 18, 0, read(payload))
+    (told,), (watched,) = read([payload])
+    return Packet(0, "gate", swarm_ms, node, 1, 1, packet.TELEMETRY, -60, len(payload) + 18, 0, told, watched)
+
+
+def together(packets: Iterable[Packet]) -> Frames:
+    """Return frames as the record that a decoder makes of them."""
+    return Frames._make(map(list, zip(*packets, strict=True)))
 
 
 class Swarm:

@@ -8,13 +8,13 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from qres import packet
+from qres import packet, telemetry
 
 from qres_host.collector import Collector
 from qres_host.ota import job as jobs
 from qres_host.ota.job import Job, Progress
 from qres_host.ota.rollout import ENDED, Rollout, Stage
-from qres_host.records import Event, Found, Joined, Ota, Packet
+from qres_host.records import Event, Found, Frames, Joined, Ota
 
 TICK_S = 0.01
 LOOK_S = 1.0  # between two looks for a job
@@ -66,12 +66,13 @@ class Courier:
 
     def _take(self, now_ms: int, record: Found) -> None:
         rollout = self._rollout
-        if isinstance(record, Packet):
-            own = record.rssi_dbm == 0  # of the board on the cable itself
-            if own and record.told is not None and record.told.values()["role"] == SENTINEL:
-                self._sentinels[record.device] = record.node
-            if rollout is not None:
-                rollout.heard(now_ms, record.node, record.kind)
+        if isinstance(record, Frames):
+            for at in record.packets():
+                own = at.rssi_dbm == 0  # of the board on the cable itself
+                if own and at.told is not None and telemetry.unpack(at.told)["role"] == SENTINEL:
+                    self._sentinels[at.device] = at.node
+                if rollout is not None:
+                    rollout.heard(now_ms, at.node, at.kind)
         elif isinstance(record, Event):
             self._event(now_ms, record)
         elif rollout is not None:
