@@ -31,7 +31,7 @@ from qres_host.words import Line
 
 QUEUE_CHUNKS = 4096
 SYNC_S = 1.0  # the longest time between a byte's arrival and its being safe from a power cut
-_POLL_S = 0.05
+_POLL_S = 0.1
 _MOST_BYTES = 1 << 18  # decoded together: each step for all of them finds its code and tables in the caches
 # Waking is dear: what comes in small pieces is cheaper in larger ones. So between two looks at the ports it waits, and
 _GATHER_S = 0.04  # for quiet ports so long,
@@ -245,7 +245,7 @@ class Collector:
                 records = [record for key, _ in ready for record in self._read(key.data, key.fd)]
                 if records:
                     self._keep(records)
-                    self._stopping.wait(_gather_s(records))
+                    time.sleep(_gather_s(records))
         except QresError as error:  # the disk is full: say so instead of collecting into nothing
             self.error = error
         finally:
@@ -280,7 +280,8 @@ class Collector:
                 continue
             self._queued[name] += 1
             self._backlog.append(record)
-        self._filled.set()
+        if not self._filled.is_set():
+            self._filled.set()
 
     def _play_loop(self, capture: CaptureReader) -> None:
         """Feed a capture at the pace at which it was taken (times the view's speed)."""

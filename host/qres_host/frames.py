@@ -12,7 +12,7 @@ from __future__ import annotations
 import sqlite3
 import struct
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from qres import telemetry
@@ -58,11 +58,12 @@ def gather(heard: Iterable[Frames]) -> dict[Place, list[bytes]]:
 
 def pack(chunk: Chunk) -> bytes:
     """Return the blob of a chunk. Names of devices are cut to 255 bytes of UTF-8."""
-    out = []
-    for device, rows in chunk.items():
-        name = device.encode()[:255]
-        out += [bytes([len(name)]), name, bytes([len(rows)]), *[rows[i] for i in sorted(rows)]]
-    return b"".join(out)
+    return b"".join([_pack_rows(device, rows.values()) for device, rows in chunk.items()])
+
+
+def _pack_rows(device: str, rows: Collection[bytes]) -> bytes:
+    name = device.encode()[:255]
+    return bytes([len(name)]) + name + bytes([len(rows)]) + b"".join(sorted(rows))  # each begins with its place
 
 
 def unpack(blob: bytes) -> Chunk:
@@ -112,25 +113,29 @@ class FrameTable:
     def write(self, heard: Iterable[Frames]) -> None:
         """Write frames, inside a transaction of the caller; one that is there already stays as it was."""
         changed: dict[Key, Chunk] = {}
+        packed = []
         for (node, session, bucket, device), told in gather(heard).items():
-            key, rows = (node, session, bucket), {row[0]: row for row in told}
+            key = (node, session, bucket)
             chunk = self._open.get(key)
             if chunk is None:
                 chunk = self._load(key)
+            if not chunk and len(told) == FRAMES:  # as most are where much is told
+                packed.append((*key, FRAMES, _pack_rows(device, told)))
+                del self._open[key]
+                continue
+            rows = {row[0]: row for row in told}
             if chunk:
                 known = set().union(*chunk.values())
                 rows = {i: row for i, row in rows.items() if i not in known}
             if rows:
                 chunk.setdefault(device, {}).update(rows)
                 changed[key] = chunk
-        packed = []
-        for key in sorted(changed):
-            chunk = changed[key]
+        for key, chunk in changed.items():
             count = sum(map(len, chunk.values()))
             packed.append((*key, count, pack(chunk)))
             if count == FRAMES:
                 del self._open[key]
-        self._database.executemany("INSERT OR REPLACE INTO frames VALUES (?,?,?,?,?)", packed)
+        self._database.executemany("INSERT OR REPLACE INTO frames VALUES (?,?,?,?,?)", sorted(packed))
         while len(self._open) > OPEN_CHUNKS:
             self._open.popitem(last=False)
 

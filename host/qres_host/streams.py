@@ -186,8 +186,8 @@ class Streams:
             list(map(len, frames)), lost, *told.read(bodies),
         )  # fmt: skip
         at = 0
-        alone = [i for i, said in enumerate(columns.told) if said is None or verdicts[i]]
-        for i in alone:
+        odd = None in columns.told or any(verdicts)
+        for i in [i for i, said in enumerate(columns.told) if said is None or verdicts[i]] if odd else ():
             end = i if verdicts[i] else i + 1
             self._heard(out, columns, at, end)
             at = i + 1

@@ -100,11 +100,9 @@ class Deframer:
             pieces[0] = b""
             self._mode = _UNKNOWN
         pieces = [piece for piece in pieces if piece]
-        if _MARKS.issuperset([piece[1:2] for piece in pieces]):  # as nearly always
-            self._frames(pieces, items)
-        else:
-            for framed, run in groupby(pieces, _may_be_frame):
-                if framed:
+        if not self._framed(pieces, items):  # as they nearly always are
+            for marked, run in groupby(pieces, _may_be_frame):
+                if marked:
                     self._frames(list(run), items)
                 else:
                     self._text(b"\n".join(run) + b"\n", items)
@@ -122,24 +120,38 @@ class Deframer:
         return items
 
     def _frames(self, run: list[bytes], items: list[Run | Text]) -> None:
-        """Pass on the frames of consecutive pieces: each step for all of them, and where one is damaged, for halves."""
-        bodies = _bodies(run)
-        if bodies is None:
-            if len(run) > 1:
-                self._frames(run[: len(run) // 2], items)
-                self._frames(run[len(run) // 2 :], items)
-            elif len(run[0]) > MAX_ENCODED:
-                self.oversize += 1
-            else:
-                self.bad += 1
+        """Pass on the frames of consecutive pieces; where one is damaged, of halves of them."""
+        if self._framed(run, items):
             return
+        if len(run) > 1:
+            self._frames(run[: len(run) // 2], items)
+            self._frames(run[len(run) // 2 :], items)
+        elif len(run[0]) > MAX_ENCODED:
+            self.oversize += 1
+        else:
+            self.bad += 1
+
+    def _framed(self, pieces: list[bytes], items: list[Run | Text]) -> bool:
+        """Pass on the frames of consecutive pieces, each step for all of them; False when not all are sound frames."""
+        if not pieces:
+            return True
+        bodies = _bodies(pieces)
+        if bodies is None:
+            return False
+        kinds = [body[0] for body in bodies]
+        if not _CONTROLS.issuperset(kinds):
+            return False
         at = 0
-        for kind, same in groupby([body[0] for body in bodies]):
-            end = at + len(list(same))
-            seqs = [body[1] | body[2] << 8 for body in bodies[at:end]]
+        while at < len(bodies):
+            kind, end = kinds[at], len(bodies)
+            if kinds.count(kind) < end:  # they are mixed
+                end = next((i for i in range(at, end) if kinds[i] != kind), end)
+            run = bodies[at:end]
+            seqs = [body[1] | body[2] << 8 for body in run]
             self._count(seqs)
-            items.append(Run(kind, seqs, [body[3:-2] for body in bodies[at:end]]))
+            items.append(Run(kind, seqs, [body[3:-2] for body in run]))
             at = end
+        return True
 
     def _count(self, seqs: list[int]) -> None:
         """Count frames, and what their sequence numbers say of others."""
@@ -205,14 +217,12 @@ def _may_be_frame(piece: bytes) -> bool:
     return piece[1:2] in _MARKS
 
 
-def _bodies(run: list[bytes]) -> list[bytes] | None:
+def _bodies(pieces: list[bytes]) -> list[bytes] | None:
     """Return the decoded pieces when all of them are sound frames, else None."""
-    if not run:
-        return []
-    if max(map(len, run)) > MAX_ENCODED:
+    if max(map(len, pieces)) > MAX_ENCODED:
         return None
     try:
-        bodies = list(map(decode, run))
+        bodies = list(map(decode, pieces))
     except DecodeError:
         return None
     # An inverted CRC that follows its data leaves this remainder, so one pass checks both.
