@@ -260,6 +260,18 @@ def test_ways_of_resetting_are_tried_in_turn(boards: Fleet) -> None:
     boards.one("two")
 
 
+def test_an_esptool_that_is_not_needed_ends() -> None:
+    from qres_host.flash.loader import Loader, Runs
+
+    runs = Runs()
+    loader = Loader("/dev/null", runs, lambda what, done: None)
+    loader.prepare()
+    (process,) = runs._alive
+    assert process.poll() is None
+    loader.end()
+    assert process.poll() is not None and not runs._alive
+
+
 def test_a_loader_that_falls_silent_ends_in_time(boards: Fleet) -> None:
     boards.swarm.fault("two", mute_after=10_000)
     outcome = boards.flash("two", force=True)[0]
