@@ -42,9 +42,9 @@ FLOOD = b"import time\nwhile True:\n    for k in range(20): print('flood ' * 20)
 RESETS = b"import machine, time\nprint('once more')\ntime.sleep_ms(1000)\nmachine.reset()\n"
 FILL = """
 try:
-    for k in range(99):
+    for k in range(999):
         with open("fill%d" % k, "wb") as file:
-            file.write(bytes(4000))
+            file.write(bytes(16000))
 except OSError:
     pass
 """
