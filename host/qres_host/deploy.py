@@ -31,8 +31,15 @@ BLOCK_BYTES = 4096
 BLOCKS = 512
 ERASED_AT_ONCE = 16  # blocks
 ERASED = b"\xff" * BLOCK_BYTES
-# What MicroPython's VfsLfs2 uses; an image made with a larger cache could hold inline files that it cannot read.
-LITTLEFS_GEOMETRY: dict[str, Any] = {"read_size": 32, "prog_size": 32, "cache_size": 128, "lookahead_size": 32}
+# What MicroPython's VfsLfs2 uses. Its cache has 128 bytes, and it cannot read inline files that are larger; ours is of
+# no concern to an image, and a larger one is faster.
+LITTLEFS_GEOMETRY: dict[str, Any] = {
+    "read_size": 32,
+    "prog_size": 32,
+    "cache_size": BLOCK_BYTES,
+    "lookahead_size": 32,
+    "inline_max": 128,
+}
 ROOT_FILES = ("boot.py", "main.py")
 COMPILED_PACKAGE = "qres"
 HEAD = "qres/__init__.mpy"  # holds what identifies the application
@@ -147,13 +154,12 @@ def _identity(files: Mapping[str, bytes], arch: str) -> bytes:
 
 
 class MemoryFlash(UserContext):
-    """An image in memory that knows which blocks were read and which was erased last, and counts how often."""
+    """An image in memory that knows which blocks were read, and which were erased, in order."""
 
     def __init__(self, image: bytes) -> None:
         super().__init__(buffer=bytearray(image))
         self.seen: set[int] = set()
-        self.erased = 0
-        self.newest = 0
+        self.erased: list[int] = []
 
     def read(self, cfg: LFSConfig, block: int, off: int, size: int) -> bytearray:
         """Return bytes of a block. The library's own method asks for a logger each time, most of a mount's time."""
@@ -168,15 +174,14 @@ class MemoryFlash(UserContext):
         return 0
 
     def erase(self, cfg: LFSConfig, block: int) -> int:
-        """Count; LittleFS never looks at what an erased block holds."""
-        self.erased += 1
-        self.newest = block
-        self.clear(block, 1)
+        """Take note; LittleFS never looks at what an erased block holds."""
+        self.erased.append(block)
+        self.clear(block)
         return 0
 
-    def clear(self, block: int, count: int) -> None:
-        """Erase blocks that hold nothing."""
-        self.buffer[block * BLOCK_BYTES : (block + count) * BLOCK_BYTES] = ERASED * count
+    def clear(self, block: int) -> None:
+        """Let a block hold nothing."""
+        self.buffer[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES] = ERASED
 
 
 def format_image(files: Mapping[str, bytes], base: bytes | None = None, blocks: int = BLOCKS) -> bytes:
@@ -190,8 +195,7 @@ def format_image(files: Mapping[str, bytes], base: bytes | None = None, blocks: 
         system.format()
     system.mount()
     try:
-        if base is None:
-            _align(system, flash)
+        _rewind(system, flash)
         for path, data in files.items():
             folder = path.rpartition("/")[0]
             if folder:
@@ -206,26 +210,30 @@ def format_image(files: Mapping[str, bytes], base: bytes | None = None, blocks: 
     return bytes(flash.buffer)
 
 
-def _align(system: LittleFS, flash: MemoryFlash) -> None:
-    """Let the next file begin where a group of blocks begins that a flash erases at once.
+def _rewind(system: LittleFS, flash: MemoryFlash) -> None:
+    """Let the next block that is taken be the first that is free: a flash erases 64 KB at once, so gaps take time.
 
-    LittleFS takes blocks in turn, from one that it draws, so those before are taken by files that go again.
+    LittleFS takes blocks in turn, from one that it draws at each mount, so all up to the last are taken by a file that
+    goes again.
     """
-    fillers: list[int] = []
-    while not fillers or (flash.newest + 1) % ERASED_AT_ONCE:
-        with system.open(f"filler{len(fillers)}", "wb") as file:
-            file.write(bytes(BLOCK_BYTES // 2))
-        fillers.append(flash.newest)
-    for index, block in enumerate(fillers):
-        system.remove(f"filler{index}")
-        flash.clear(block, 1)
+    last = len(flash.buffer) // BLOCK_BYTES - 1
+    if flash.buffer[last * BLOCK_BYTES :] != ERASED:
+        return  # nearly full: there is nothing to gain
+    with system.open("filler", "wb", buffering=0) as file:
+        start = len(flash.erased)
+        while last not in flash.erased[start:]:
+            file.write(bytes(BLOCK_BYTES // 2))  # takes one block at most
+        taken = flash.erased[start:]
+    system.remove("filler")
+    for block in taken:
+        flash.clear(block)
 
 
 def _compact(system: LittleFS, flash: MemoryFlash, path: str) -> None:
     """Write the directory of `path` anew without its history: each look into it reads the whole, and an import looks
     four times. LittleFS does so by itself when the directory's block is full, so fill it."""
-    before = flash.erased
-    while flash.erased == before:
+    before = len(flash.erased)
+    while len(flash.erased) == before:
         system.setattr(path, 1, b"-" * 64)
         system.removeattr(path, 1)
 
@@ -244,7 +252,8 @@ def build_image(
     """Return the image of one board's file system, of exactly as many blocks as its partition has.
 
     `config` becomes /config.json (none when None), `extra` adds or replaces files by path, `files` replaces the
-    application (an empty mapping: a blank board). Images of one application differ in these files only.
+    application (an empty mapping: a blank board). Images of one application differ in these files only, and the same
+    files in another order make the same image.
     """
     application = firmware_files() if files is None else files
     items = tuple(sorted(application.items()))
@@ -253,4 +262,4 @@ def build_image(
     if config is not None:
         own["config.json"] = json.dumps(config, sort_keys=True).encode()
     base = _base_image(digest, items, blocks)
-    return format_image(own, base, blocks) if own else base
+    return format_image(dict(sorted(own.items())), base, blocks) if own else base

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,7 @@ for _path in {folders!r}:
     except OSError:
         pass
 """
-_NO_UPDATE = """
+_REMOVE = """
 import os
 def _gone(path):
     try:
@@ -55,7 +55,9 @@ def _gone(path):
         pass
 for _path in {paths!r}:
     _gone(_path)
-import json
+"""
+_NO_UPDATE = """
+import json, os
 try:
     with open({done!r}) as _file:
         _done = json.load(_file)
@@ -65,14 +67,6 @@ _done["sequence"] = max({now_s}, _done.get("sequence", 0))
 with open({done!r} + ".new", "w") as _file:
     json.dump(_done, _file)
 os.rename({done!r} + ".new", {done!r})
-"""
-_REMOVE = """
-import os
-for _path in {paths!r}:
-    try:
-        os.remove(_path)
-    except OSError:
-        pass
 """
 _LIST = """
 import os
@@ -145,7 +139,7 @@ def stage(repl: Repl, difference: Difference, progress: Progress) -> None:
             progress(done / max(1, total))
     except QresError as error:
         if "full" in error.message:
-            repl.run(_REMOVE.format(paths=[path + NEW for path in difference.missing]))
+            remove(repl, [path + NEW for path in difference.missing])
         raise
     there = repl.digests([path + NEW for path in difference.sent])
     for path in difference.sent:
@@ -163,8 +157,13 @@ def switch(repl: Repl, difference: Difference) -> None:
 def end_update(repl: Repl) -> None:
     """Forget an update over the air that is under way, and refuse all that were signed before now: another application
     is about to take its place."""
-    paths = [f"/{name}" for name in (trial.STATE, trial.NEXT, trial.OLD)]
-    repl.run(_NO_UPDATE.format(paths=paths, done=f"/{trial.DONE}", now_s=int(time.time())))
+    remove(repl, [f"/{name}" for name in (trial.STATE, trial.NEXT, trial.OLD)])
+    repl.run(_NO_UPDATE.format(done=f"/{trial.DONE}", now_s=int(time.time())))
+
+
+def remove(repl: Repl, paths: Sequence[str]) -> None:
+    """Remove files, and folders with all that is in them; what is not there is no error."""
+    repl.run(_REMOVE.format(paths=list(paths)))
 
 
 def bring(repl: Repl, files: Mapping[str, bytes], progress: Progress, package: str = "") -> Difference:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from qres.snapshot import Slots
-from qres_host import boardfiles, deploy, hardware
+from qres_host import boardfiles, deploy, hardware, upload
 from qres_host.collector import ANSWER_MS, Collector
 from qres_host.devices import Device, Uri, parse_uri
 from qres_host.errors import QresError
@@ -43,14 +43,6 @@ for _path in {paths!r}:
     try:
         with open(_path, "rb") as _file:
             print(_path, binascii.hexlify(_file.read()).decode())
-    except OSError:
-        pass
-"""
-_REMOVE = """
-import os
-for _path in {paths!r}:
-    try:
-        os.remove(_path)
     except OSError:
         pass
 """
@@ -205,7 +197,7 @@ class Attached:
     def start(self, config: Mapping[str, Any]) -> int:
         """Give the board a configuration and no past, and reset it; return the session that it had."""
         with self.repl() as repl:
-            repl.run(_REMOVE.format(paths=list(OWN)))
+            upload.remove(repl, OWN)
             repl.put({CONFIG: json.dumps(config).encode()})
             session = number(repl, "__import__('esp32').NVS('qres').get_i32('session')")
             repl.reset()
@@ -214,7 +206,7 @@ class Attached:
     def put_back(self) -> None:
         """Give the board what it had, and restart it."""
         with self.repl() as repl:
-            repl.run(_REMOVE.format(paths=[name for name in OWN if name not in self.own]))
+            upload.remove(repl, [name for name in OWN if name not in self.own])
             repl.put(self.own)
             repl.reset()
         if self.backup is not None:
@@ -296,7 +288,7 @@ def verdict(repl: Repl) -> bytes:
 
 def forget_verdict(repl: Repl) -> None:
     """Make the next boot test the kernels again."""
-    repl.run(_REMOVE.format(paths=[SELFTEST]))
+    upload.remove(repl, [SELFTEST])
 
 
 def number(repl: Repl, expression: str) -> int:

@@ -17,6 +17,7 @@ from qres_host.errors import FAILURE, NO_DEVICE, OK, PARTIAL, TIMEOUT, USAGE, Qr
 from qres_host.repl import Repl
 from qres_host.virtual.board import BoardSpec
 from qres_host.virtual.swarm import Swarm
+from test_flash import FILL
 
 CONFIG: dict[str, Any] = {
     "name": "gate",
@@ -26,14 +27,6 @@ CONFIG: dict[str, Any] = {
     "board": {"watchdog_ms": 0, "boot_window_ms": 100},
 }
 OWN = {"lib/mine.txt": b"mine", "qres/old.mpy": b"stale", "qres/gone/x.mpy": b"stale"}
-FILL = """
-try:
-    for k in range(999):
-        with open("fill%d" % k, "wb") as file:
-            file.write(bytes(16000))
-except OSError:
-    pass
-"""
 NAMES = ("gate", "node", "blank")
 
 

@@ -42,9 +42,9 @@ FLOOD = b"import time\nwhile True:\n    for k in range(20): print('flood ' * 20)
 RESETS = b"import machine, time\nprint('once more')\ntime.sleep_ms(1000)\nmachine.reset()\n"
 FILL = """
 try:
-    for k in range(99):
+    for k in range(999):
         with open("fill%d" % k, "wb") as file:
-            file.write(bytes(4000))
+            file.write(bytes(16000))
 except OSError:
     pass
 """
@@ -258,6 +258,18 @@ def test_ways_of_resetting_are_tried_in_turn(boards: Fleet) -> None:
     boards.swarm.fault("two", deaf=0)
     assert "hold BOOT" in outcomes[0].error and outcomes[0].exit_code == TIMEOUT and not outcomes[1].error
     boards.one("two")
+
+
+def test_an_esptool_that_is_not_needed_ends() -> None:
+    from qres_host.flash.loader import Loader, Runs
+
+    runs = Runs()
+    loader = Loader("/dev/null", runs, lambda what, done: None)
+    loader.prepare()
+    (process,) = runs._alive
+    assert process.poll() is None
+    loader.end()
+    assert process.poll() is not None and not runs._alive
 
 
 def test_a_loader_that_falls_silent_ends_in_time(boards: Fleet) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,6 +19,7 @@ from qres_host.errors import NO_DEVICE, USAGE, QresError
 from qres_host.flash import fetch, files, image
 from qres_host.flash.image import APP, DATA, ImageError, Partition
 from qres_host.virtual import firmware
+from run_vm import unix_machine
 from test_virtual_deploy import read_back
 
 GOOD = firmware.micropython(40_000)
@@ -101,9 +103,69 @@ def test_only_blocks_that_littlefs_reads_are_written_whatever_lies_in_the_others
     for at, data in regions:
         flash[at : at + len(data)] = data
     assert read_back(bytes(flash)) == read_back(built)
-    parts = files.joined(regions)
-    assert len(parts) < len(regions) and {at % 65536 for at, _ in regions[1:]} == {0}
-    assert sum(len(data) for _, data in parts) == sum(len(data) for _, data in regions)
+    assert {at % 65536 for at, _ in regions} == {0}
+    assert files.joined(regions) == [(0, b"".join(data for _, data in regions))]
+
+
+def test_own_files_follow_the_application_without_a_gap() -> None:
+    application = {f"qres/m{k}.mpy": bytes([k]) * 3000 for k in range(20)}
+    for size in (100, 5000):
+        parts = files.joined(files.regions(deploy.build_image(None, {"own": bytes(size)}, application), 0))
+        assert [at for at, _ in parts] == [0] and len(parts[0][1]) <= 2 * 65536
+
+
+@pytest.mark.parametrize("count", [28, 29])
+def test_an_image_may_be_full_to_the_last_block(count: int) -> None:
+    application = {f"m{k}": bytes([k + 1]) * 3000 for k in range(count)}
+    built = deploy.build_image({"name": "a"}, {"own": bytes(300)}, application, 32)
+    assert sum(len(data) for _, data in files.regions(built, 0)) == 32 * 4096
+    with pytest.raises(QresError, match="do not fit"):
+        deploy.build_image(None, {"own": bytes(9000)}, application, 32)
+
+
+CHIP = """
+import hashlib, os, sys
+class Flash:
+    def __init__(self):
+        with open(sys.argv[1], "rb") as file:
+            self.data = bytearray(file.read())
+    def readblocks(self, block, buf, offset=0):
+        at = block * 4096 + offset
+        buf[:] = self.data[at:at + len(buf)]
+    def writeblocks(self, block, buf, offset=0):
+        at = block * 4096 + offset
+        assert all(self.data[at + k] == 255 for k in range(len(buf)))
+        self.data[at:at + len(buf)] = buf
+    def ioctl(self, op, block):
+        if op == 6:
+            self.data[block * 4096:block * 4096 + 4096] = bytes([255]) * 4096
+        return len(self.data) // 4096 if op == 4 else 4096 if op == 5 else 0
+flash = Flash()
+def tell():
+    os.mount(os.VfsLfs2(flash), "/flash")  # as the chip's own script does: nothing but defaults
+    for name in sorted(os.listdir("/flash")):
+        with open("/flash/" + name, "rb") as file:
+            print(name, hashlib.sha256(file.read()).digest().hex())
+    for k in range(40):
+        with open("/flash/new%02d" % k, "wb") as file:
+            file.write(bytes([k]) * 3000)
+    os.umount("/flash")
+tell()
+tell()
+"""
+
+
+def test_micropython_reads_and_writes_an_image_with_its_own_settings(tmp_path: Path) -> None:
+    held = {f"f{size}": bytes([size % 251]) * size for size in (0, 1, 127, 128, 129, 130, 500, 4096, 4100, 20_000)}
+    (tmp_path / "image").write_bytes(deploy.build_image(None, {"own": bytes(200)}, held))
+    command = [unix_machine(), "-X", "heapsize=8m", "-c", CHIP, str(tmp_path / "image")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = done.stdout.splitlines()
+    held["own"] = bytes(200)
+    first = [f"{name} {hashlib.sha256(data).hexdigest()}" for name, data in sorted(held.items())]
+    held.update({f"new{k:02}": bytes([k]) * 3000 for k in range(40)})
+    assert said == first + [f"{name} {hashlib.sha256(data).hexdigest()}" for name, data in sorted(held.items())]
 
 
 def test_a_boards_own_files_are_told_from_the_applications_and_fetched_alone() -> None:

@@ -44,6 +44,8 @@ def test_images_of_one_application_share_all_but_their_own_files() -> None:
     assert one.pop("lib/x.py") == b"1"
     assert {name for name in one if one[name] != other[name]} == {"config.json"}
     assert read_back(deploy.build_image(None, files={})) == {}
+    pair = {"a": bytes(900), "b": bytes(100)}
+    assert deploy.build_image(None, pair) == deploy.build_image(None, dict(reversed(pair.items())))
 
 
 def test_bytecode_names_its_source_and_is_compiled_once() -> None:

@@ -15,6 +15,7 @@ import sys
 from array import array
 
 import qres
+from qres.compat import const
 from qres.events import IDLE, OTA
 from qres.port import trial
 
@@ -23,26 +24,39 @@ if False:
 
     from qres.run import Driver
 
-OFFER, CHUNK, POLL, STATUS, INSTALL = 0, 1, 2, 3, 4  # the first byte of a payload
-READY, CURRENT, REFUSED, STAGED, CONFIRMED, INCOMPLETE = 0, 1, 2, 3, 4, 5  # what a STATUS tells
-CHUNK_BYTES = 216
-BATCH_BYTES = 6144
-FILE_BYTES = 1 << 15  # no file of the application is near this
-MANIFEST_BYTES = 1 << 14
+# The first byte of a payload.
+OFFER = const(0)
+CHUNK = const(1)
+POLL = const(2)
+STATUS = const(3)
+INSTALL = const(4)
+# What a STATUS tells.
+READY = const(0)
+CURRENT = const(1)
+REFUSED = const(2)
+STAGED = const(3)
+CONFIRMED = const(4)
+INCOMPLETE = const(5)
+CHUNK_BYTES = const(216)
+BATCH_BYTES = const(6144)
+FILE_BYTES = const(1 << 15)  # no file of the application is near this
+MANIFEST_BYTES = const(1 << 14)
 MAGIC = b"QRU1"
 SIGNED = b"qres update 1\0"  # before the hash of the manifest, in what is signed
 BUSY = "another update is being tried"
-HASH_BYTES = 16
-WINDOW_BITS = 10  # of zlib: a kilobyte to unpack
-_OFFER, _CHUNK, _POLL, _INSTALL = b"\0", b"\1", b"\2", b"\4"
-_OFFER_BYTES = 10
-_HEAD_BYTES = 14  # of a manifest: magic, sequence, build, count
-_SIGNATURE_BYTES = 64
-_SLOTS = 16  # in which the answers to an offer come ...
-_SLOT_MS = 16  # ... and the length of one
-_RESTART_MS = 500
-_ENERGY_PERMILLE = 150  # below it a board does not begin
-_NEEDED, _STAGED, _SAME = 0, 1, 2
+HASH_BYTES = const(16)
+WINDOW_BITS = const(10)  # of zlib: a kilobyte to unpack
+_OFFER_BYTES = const(10)
+_HEAD_BYTES = const(14)  # of a manifest: magic, sequence, build, count
+_SIGNATURE_BYTES = const(64)
+_SLOTS = const(16)  # in which the answers to an offer come ...
+_SLOT_MS = const(16)  # ... and the length of one
+_RESTART_MS = const(500)
+_ENERGY_PERMILLE = const(150)  # below it a board does not begin
+# What is known of a file.
+_NEEDED = const(0)
+_STAGED = const(1)
+_SAME = const(2)
 _MANIFEST = "manifest"  # in the folder of what is staged
 _PART = "part"
 
@@ -136,17 +150,19 @@ class Updater:
 
         `energy_permille`: what the battery has.
         """
-        op, name, body = payload[:1], payload[1:5], payload[5:]
+        if not payload:
+            return None
+        op, name, body = payload[0], payload[1:5], payload[5:]
         try:
-            if op == _OFFER and len(body) >= _OFFER_BYTES and _meant(body[_OFFER_BYTES:], self.node):
+            if op == OFFER and len(body) >= _OFFER_BYTES and _meant(body[_OFFER_BYTES:], self.node):
                 return self.node % _SLOTS * _SLOT_MS, self._offer(name, body, energy_permille)
             if not name or name != self.name:
                 return None
-            if op == _CHUNK and len(body) > 4:
+            if op == CHUNK and len(body) > 4:
                 self._chunk(int.from_bytes(body[:2], "little"), int.from_bytes(body[2:4], "little"), body[4:])
-            elif op == _POLL and len(body) == 4:
+            elif op == POLL and len(body) == 4:
                 return self.node % max(body[3], 1) * _SLOT_MS, self._poll(int.from_bytes(body[:2], "little"), body[2])
-            elif op == _INSTALL and _meant(body, self.node):
+            elif op == INSTALL and _meant(body, self.node):
                 return 0, self._install()
         except (OSError, MemoryError) as error:
             self.buffers = {}

@@ -18,11 +18,10 @@ from statistics import median
 from typing import Any
 
 import click
-from rich.console import Console
 
 from qres_host import deploy
 from qres_host.bench import boots, record
-from qres_host.bench.present import deliver
+from qres_host.bench.present import deliver, measuring, options
 from qres_host.bench.sheet import Goal, Sheet, goal_sheet, number
 from qres_host.devices import Uri
 from qres_host.errors import QresError
@@ -109,8 +108,10 @@ def upload_rows(plan: Plan, links: Path, pace: str, say: Say) -> list[Row]:
             swarm.set_pace("b0", "")
             there = files if way in (UNCHANGED, ONE_FILE) else {"main.py": b""}
             _flash(["b0"], replace(plan, files=there, erase=True))
-            Repl(str(links / "b0")).close()
             swarm.set_pace("b0", pace)
+            with Repl(str(links / "b0")) as repl:
+                repl.reset()  # a machine learns at its boot how long its flash takes
+            Repl(str(links / "b0")).close()
             seconds = work(str(links / "b0"))
             rows.append({"way": way, "cable": pace, "files": len(files), "seconds": seconds})
         finally:
@@ -208,17 +209,12 @@ def _medians(rows: list[Row], key: str) -> list[Row]:
 
 
 @click.command(epilog=EXAMPLE)
-@click.option("--quick", is_flag=True, help="Four boards and a small MicroPython.")
-@click.option("--out", type=click.Path(path_type=Path), help=f"Keep the results: a .json file, or a folder for {FILE}.")
-@click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
+@options("Four boards and a small MicroPython.", FILE)
 def command(quick: bool, out: Path | None, as_json: bool) -> int:
     """Flash many virtual boards at once, compare ways of bringing the application to one, and time its boot."""
     results = record.start(PACKAGES)
     results.update(parallel=[], upload=[], boots=[])
-    try:
-        with Console(stderr=True).status("starting") as status:
-            run(results, quick, status.update)
+    with measuring() as say:
+        run(results, quick, say)
         record.finish(results)
-    except KeyboardInterrupt:
-        print("ended early: what follows was measured before", file=sys.stderr)
     return deliver(results, sheets(results), [], out, FILE, as_json)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from qres_host.bench import codec, report, streams
 from qres_host.bench.chip import chip_rows
-from qres_host.bench.present import deliver
+from qres_host.bench.present import deliver, measuring, options
 from qres_host.bench.results import Results
 from qres_host.cli import LazyGroup
 from qres_host.errors import USAGE, QresError
@@ -43,10 +41,8 @@ def bench() -> None:
 @click.option("--data", type=click.Path(path_type=Path), help="Folder with recordings; else the carried weather.")
 @click.option("--streams", "names", multiple=True, metavar="NAME", help="Only these streams; may be repeated.")
 @click.option("--part", "parts", multiple=True, type=click.Choice(codec.PARTS), help="Only these parts.")
-@click.option("--quick", is_flag=True, help="Two short streams, without the slowest peers: a few seconds.")
-@click.option("--out", type=click.Path(path_type=Path), help=f"Keep the results: a .json file, or a folder for {FILE}.")
 @click.option("--chip", type=click.Path(path_type=Path), help="JSON rows of RV32 instructions a sample, shown too.")
-@click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
+@options("Two short streams, without the slowest peers: a few seconds.", FILE)
 def codec_command(
     data: Path | None,
     names: tuple[str, ...],
@@ -66,7 +62,8 @@ def codec_command(
         plan = plan._replace(parts=tuple(part for part in codec.PARTS if part in parts))
     results = codec.start()
     results["rv32"] = chip_rows(chip) if chip else []
-    _measure(plan, results)
+    with measuring() as say:
+        codec.run(plan, results, say)
     return deliver(results, report.sheets(results), failures(results), out, FILE, as_json)
 
 
@@ -76,16 +73,6 @@ def _choose(found: list[streams.Stream], names: tuple[str, ...]) -> list[streams
         if name not in known:
             raise QresError(f"no stream {name}", "choose from " + ", ".join(known), USAGE)
     return [known[name] for name in names] or found
-
-
-def _measure(plan: codec.Plan, results: Results) -> None:
-    """Run the plan; progress on stderr, one line that is rewritten on a terminal and absent elsewhere."""
-    console = Console(stderr=True)
-    try:
-        with console.status("starting") as status:
-            codec.run(plan, results, status.update)
-    except KeyboardInterrupt:
-        print("ended early: what follows was measured before", file=sys.stderr)
 
 
 def failures(results: Results) -> list[str]:

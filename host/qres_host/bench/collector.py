@@ -18,12 +18,11 @@ import click
 import numpy as np
 from qres import codec, packet
 from qres.encoder import Encoder
-from rich.console import Console
 
 from qres_host import coders
 from qres_host.bench import record
 from qres_host.bench.collector_ports import KEY, NODES, telemetry_frame
-from qres_host.bench.present import deliver
+from qres_host.bench.present import deliver, measuring, options
 from qres_host.bench.sheet import Goal, Sheet, goal_sheet, number
 from qres_host.capture import Record
 from qres_host.collector import Collector
@@ -217,18 +216,13 @@ def run(results: dict[str, Any], quick: bool, say: Callable[[str], None]) -> Non
 
 
 @click.command(name="collector", epilog=EXAMPLE)
-@click.option("--quick", is_flag=True, help="Fewer frames.")
-@click.option("--out", type=click.Path(path_type=Path), help=f"Keep the results: a .json file, or a folder for {FILE}.")
-@click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
+@options("Fewer frames.", FILE)
 def command(quick: bool, out: Path | None, as_json: bool) -> int:
     """CPU time of listening: many ports, many frames, each kind of frame; and whether any was lost.
 
     Ctrl-C ends the run and shows what was measured so far.
     """
     results = record.start(PACKAGES) | {"ports": [], "kinds": []}
-    try:
-        with Console(stderr=True).status("starting") as status:
-            run(results, quick, status.update)
-    except KeyboardInterrupt:
-        print("ended early: what follows was measured before", file=sys.stderr)
+    with measuring() as say:
+        run(results, quick, say)
     return deliver(results, sheets(results), [], out, FILE, as_json)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -12,13 +11,12 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 from qres.detect import TUNING
-from rich.console import Console
 
 from qres_host import detecting
 from qres_host.bench import alarm_peers, nab, record, skab, splits, storms
 from qres_host.bench.chip import chip_rows
 from qres_host.bench.detect_sheets import sheets
-from qres_host.bench.present import deliver
+from qres_host.bench.present import deliver, measuring, options
 
 FILE = "detect.json"
 PACKAGES = ("numpy", "numba", "river")
@@ -159,10 +157,8 @@ def start() -> dict[str, Any]:
 
 @click.command(name="detect", epilog=EXAMPLE)
 @click.option("--data", type=click.Path(path_type=Path), help="Folder that holds nab/ and skab/ in their own layout.")
-@click.option("--quick", is_flag=True, help="Fewer seeds and candidates: under a minute.")
-@click.option("--out", type=click.Path(path_type=Path), help=f"Keep the results: a .json file, or a folder for {FILE}.")
 @click.option("--chip", type=click.Path(path_type=Path), help="JSON rows of RV32 instructions a sample, shown too.")
-@click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
+@options("Fewer seeds and candidates: under a minute.", FILE)
 def command(data: Path | None, quick: bool, out: Path | None, chip: Path | None, as_json: bool) -> int:
     """Alarms and regimes beside other detectors: NAB's score on held-out files, SKAB, simulated storms.
 
@@ -171,10 +167,7 @@ def command(data: Path | None, quick: bool, out: Path | None, chip: Path | None,
     """
     results = start()
     results["rv32"] = chip_rows(chip) if chip else []
-    try:
-        with Console(stderr=True).status("starting") as status:
-            run(results, data, quick, status.update)
-    except KeyboardInterrupt:
-        print("ended early: what follows was measured before", file=sys.stderr)
+    with measuring() as say:
+        run(results, data, quick, say)
     failures = [f"{row['detector']}: {row['error']}" for row in results["nab"] if "error" in row]
     return deliver(results, sheets(results), failures, out, FILE, as_json)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import random
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,13 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from qres import fixed
 from qres.elementary import EXP, EXPS, SHARES_MAX, SIGMOID, TANH
-from rich.console import Console
 
 from qres_host import native
 from qres_host.bench import exact, numerics_stats, record
 from qres_host.bench.chip import chip_rows
 from qres_host.bench.numerics_sheets import sheets
-from qres_host.bench.present import deliver
+from qres_host.bench.present import deliver, measuring, options
 
 FILE = "numerics.json"
 PACKAGES = ("numpy", "numba", "scipy", "river")
@@ -194,10 +192,8 @@ def start() -> dict[str, Any]:
 
 
 @click.command(name="numerics", epilog=EXAMPLE)
-@click.option("--quick", is_flag=True, help="Fewer points: a few seconds.")
-@click.option("--out", type=click.Path(path_type=Path), help=f"Keep the results: a .json file, or a folder for {FILE}.")
 @click.option("--chip", type=click.Path(path_type=Path), help="JSON rows of RV32 instructions a call, shown too.")
-@click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
+@options("Fewer points: a few seconds.", FILE)
 def command(quick: bool, out: Path | None, chip: Path | None, as_json: bool) -> int:
     """Error, time and instructions of the whole-number functions and statistics beside float peers.
 
@@ -205,9 +201,6 @@ def command(quick: bool, out: Path | None, chip: Path | None, as_json: bool) -> 
     """
     results = start()
     results["rv32"] = chip_rows(chip) if chip else []
-    try:
-        with Console(stderr=True).status("starting") as status:
-            run(results, POINTS // QUICK if quick else POINTS, status.update)
-    except KeyboardInterrupt:
-        print("ended early: what follows was measured before", file=sys.stderr)
+    with measuring() as say:
+        run(results, POINTS // QUICK if quick else POINTS, say)
     return deliver(results, sheets(results), [], out, FILE, as_json)

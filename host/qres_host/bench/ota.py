@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,11 +17,10 @@ from typing import Any
 
 import click
 from qres.port.ota import CHUNK_BYTES
-from rich.console import Console
 
 from qres_host import deploy
 from qres_host.bench import record
-from qres_host.bench.present import deliver
+from qres_host.bench.present import deliver, measuring, options
 from qres_host.bench.sheet import Sheet, number
 from qres_host.collector import Collector
 from qres_host.devices import Uri
@@ -147,18 +145,13 @@ def run(results: dict[str, Any], quick: bool, say: Callable[[str], None]) -> Non
 
 
 @click.command(epilog=EXAMPLE)
-@click.option("--quick", is_flag=True, help="One small update.")
-@click.option("--out", type=click.Path(path_type=Path), help=f"Keep the results: a .json file, or a folder for {FILE}.")
-@click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
+@options("One small update.", FILE)
 def command(quick: bool, out: Path | None, as_json: bool) -> int:
     """What updates over the air take, on virtual boards with a lossy radio.
 
     Ctrl-C ends the run and shows what was measured so far.
     """
     results = record.start(PACKAGES) | {"updates": []}
-    try:
-        with Console(stderr=True).status("starting") as status:
-            run(results, quick, status.update)
-    except KeyboardInterrupt:
-        print("ended early: what follows was measured before", file=sys.stderr)
+    with measuring() as say:
+        run(results, quick, say)
     return deliver(results, sheets(results), [], out, FILE, as_json)

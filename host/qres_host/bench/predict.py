@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,14 +13,13 @@ from qres import predict as predictors
 from qres.attention import INNOVATION_MAX
 from qres.predict.taaf import Taaf
 from qres.snapshot import Writer
-from rich.console import Console
 
 from qres_host import predicting
 from qres_host.bench import predict_peers, predict_sets, record
 from qres_host.bench.chip import chip_rows
 from qres_host.bench.predict_sets import Set
 from qres_host.bench.predict_sheets import sheets
-from qres_host.bench.present import deliver
+from qres_host.bench.present import deliver, measuring, options
 
 FILE = "predict.json"
 PACKAGES = ("numpy", "numba", "river", "torch")
@@ -146,10 +144,8 @@ def run(results: Row, found: list[Set], say: Say) -> None:
 @click.command(epilog=EXAMPLE)
 @click.option("--data", type=click.Path(path_type=Path), help="Folder with recordings, beside the carried weather.")
 @click.option("--sets", "names", multiple=True, metavar="NAME", help="Only these recordings; may be repeated.")
-@click.option("--quick", is_flag=True, help="The first rows of each: a few seconds.")
-@click.option("--out", type=click.Path(path_type=Path), help=f"Keep the results: a .json file, or a folder for {FILE}.")
 @click.option("--chip", type=click.Path(path_type=Path), help="JSON rows of RV32 instructions a sample, shown too.")
-@click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
+@options("The first rows of each: a few seconds.", FILE)
 def command(
     data: Path | None, names: tuple[str, ...], quick: bool, out: Path | None, chip: Path | None, as_json: bool
 ) -> int:
@@ -164,9 +160,6 @@ def command(
     results["skipped"] += skipped
     if quick:
         found = [one._replace(x=one.x[:QUICK_ROWS], missing=one.missing[:QUICK_ROWS]) for one in found]
-    try:
-        with Console(stderr=True).status("starting") as status:
-            run(results, found, status.update)
-    except KeyboardInterrupt:
-        print("ended early: what follows was measured before", file=sys.stderr)
+    with measuring() as say:
+        run(results, found, say)
     return deliver(results, sheets(results), [], out, FILE, as_json)

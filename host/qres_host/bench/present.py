@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,33 @@ from qres_host.errors import FAILURE, OK
 
 WIDTH = 140  # of tables in files and pipes
 WORDY = ("goals", "skipped")  # sheets whose columns are text
+Command = Callable[..., Any]
+
+
+def options(quick: str, file: str) -> Callable[[Command], Command]:
+    """The options that every bench has: --quick, which means `quick`, --out with `file` as its name, and --json."""
+    kept = f"Keep the results: a .json file, or a folder for {file}."
+
+    def add(command: Command) -> Command:
+        for option in (
+            click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object."),
+            click.option("--out", type=click.Path(path_type=Path), help=kept),
+            click.option("--quick", is_flag=True, help=quick),
+        ):
+            command = option(command)
+        return command
+
+    return add
+
+
+@contextmanager
+def measuring() -> Iterator[Callable[[str], None]]:
+    """Give what shows the progress, on stderr; Ctrl-C ends the block early, and what was measured counts."""
+    try:
+        with Console(stderr=True).status("starting") as status:
+            yield status.update
+    except KeyboardInterrupt:
+        print("ended early: what follows was measured before", file=sys.stderr)
 
 
 def deliver(

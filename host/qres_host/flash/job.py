@@ -79,7 +79,7 @@ def flash_board(uri: Uri, plan: Plan, runs: Runs, say: Say) -> Outcome:
             try:
                 job.run()
             finally:
-                job.close()
+                job.end()
     except QresError as error:
         outcome.result, outcome.error, outcome.exit_code = "failed", error.line(), error.exit_code
     except OSError as error:
@@ -121,6 +121,7 @@ class _Job:
         """Ask MicroPython, and keep its REPL; where it does not answer, ask the boot loader."""
         plan = self._plan
         if not plan.erase and plan.image.names_files():
+            self._loader.prepare()
             self._say("asking", 0.0)
             try:
                 self._repl = Repl(self._port, ASK_S, SILENT_S)
@@ -134,6 +135,11 @@ class _Job:
         if self._repl is not None:
             self._repl.close()
             self._repl = None
+
+    def end(self) -> None:
+        """Free all that this job holds."""
+        self.close()
+        self._loader.end()
 
     def _file_system(self, seen: Seen, backup: Backup) -> list[tuple[int, bytes]]:
         """Return what must be written of the file system, nothing when it holds this application already.
@@ -150,6 +156,7 @@ class _Job:
         self._outcome.configured = "config.json" in own
         if not plan.force and not saved and seen.holds(wanted):
             return []
+        self._loader.prepare()
         own[trial.DONE] = _dated(own.get(trial.DONE, b""))
         offset, size = plan.image.file_system(seen.flash_bytes)
         image = deploy.build_image(None, own, dict(plan.files), size // deploy.BLOCK_BYTES)

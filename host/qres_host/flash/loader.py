@@ -5,8 +5,10 @@ esptool's licence is GPL and its logger belongs to a whole process, so it is run
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -77,13 +79,13 @@ class Runs:
     _alive: set[subprocess.Popen[str]] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def start(self, command: Sequence[str]) -> subprocess.Popen[str]:
+    def start(self, command: Sequence[str], stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
         """Start a process out of the terminal's reach. Raises QresError once all are stopped."""
         with self._lock:
             self.check()
             process = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -120,6 +122,20 @@ class Loader:
         self.silent_s = SILENT_S
         self._runs, self._progress, self._chip, self._baud = runs, progress, chip, baud
         self._rung = 0
+        self._waiting: subprocess.Popen[str] | None = None
+
+    def prepare(self) -> None:
+        """Start the esptool that the next step takes: it loads while other work is done, and leaves the port alone."""
+        if self._waiting is None:
+            self._waiting = self._start()
+
+    def end(self) -> None:
+        """End an esptool that was prepared and not needed."""
+        if self._waiting is not None:
+            process, self._waiting = self._waiting, None
+            process.kill()
+            process.communicate()
+            self._runs.ended(process)
 
     def identify(self) -> Chip:
         """Return MAC and flash size; the board stays in its loader. Raises LoaderError, for another chip too."""
@@ -162,9 +178,12 @@ class Loader:
                 self._progress(f"no answer; trying {' and '.join(LADDER[self._rung])}", 0.0)
 
     def _run(self, command: Sequence[str], before: str, after: str) -> str:
-        whole = [sys.executable, "-m", "esptool", "--chip", self._chip, "--port", self.port, "--baud", self._baud]
-        whole += ["--before", before, "--after", after, "--connect-attempts", CONNECT_ATTEMPTS, *command]
-        process = self._runs.start(whole)
+        whole = ["--chip", self._chip, "--port", self.port, "--baud", self._baud, "--before", before, "--after", after]
+        whole += ["--connect-attempts", CONNECT_ATTEMPTS, *command]
+        process, self._waiting = self._waiting or self._start(), None
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), process.stdin:
+            process.stdin.write(shlex.join(whole))
         heard = [time.monotonic()]
         watchdog = threading.Thread(target=self._watch, args=(process, heard), daemon=True)
         watchdog.start()
@@ -186,6 +205,10 @@ class Loader:
         if code:
             raise self._failure(said, time.monotonic() - heard[0] > self.silent_s)
         return said
+
+    def _start(self) -> subprocess.Popen[str]:
+        """Start an esptool: it loads, then reads its arguments from a file, here a pipe, so it waits for them."""
+        return self._runs.start([sys.executable, "-m", "esptool", "@/dev/stdin"], subprocess.PIPE)
 
     def _watch(self, process: subprocess.Popen[str], heard: list[float]) -> None:
         """Kill a process that has been silent for too long."""
