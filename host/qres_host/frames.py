@@ -119,10 +119,10 @@ class FrameTable:
             chunk = self._open.get(key)
             if chunk is None:
                 chunk = self._load(key)
-            if not chunk and len(told) == FRAMES:  # as most are where much is told
-                packed.append((*key, FRAMES, _pack_rows(device, told)))
-                del self._open[key]
-                continue
+                if not chunk and len(told) == FRAMES:  # as most are where much is told
+                    packed.append((*key, FRAMES, _pack_rows(device, told)))
+                    continue
+                self._open[key] = chunk
             rows = {row[0]: row for row in told}
             if chunk:
                 known = set().union(*chunk.values())
@@ -151,7 +151,6 @@ class FrameTable:
             row = self._database.execute(query, key).fetchone()
             chunk = unpack(row[0]) if row else {}
         self._last[node] = session, max(last, bucket)
-        self._open[key] = chunk
         return chunk
 
 

@@ -172,18 +172,21 @@ class Streams:
         """Take radio frames, each step for all of them. The same as `packet.parse` and `packet.verify`."""
         if not payloads:
             return
-        payloads = [p if _LEAST <= len(p) <= _MOST else _NO_FRAME for p in payloads]
+        if min(map(len, payloads)) < _LEAST or max(map(len, payloads)) > _MOST:
+            payloads = [p if _LEAST <= len(p) <= _MOST else _NO_FRAME for p in payloads]
         # As arrays, for a tuple a frame would be as many objects that the garbage collector looks at.
         heads = np.frombuffer(b"".join([payload[: _HEADS.itemsize] for payload in payloads]), _HEADS)
         swarms_ms, rssis_dbm, firsts, numbers, sessions = (heads[name].tolist() for name in _HEAD_FIELDS)
         counters = (heads["low"] + heads["high"].astype(np.uint32) * 65536).tolist()
-        frames = [payload[_GATEWAY_BYTES:] for payload in payloads]
         kinds = [_KINDS.get(first, 0) for first in firsts]
-        bodies = [frame[_HEAD:-_TAG] if kind == _TELEMETRY else b"" for frame, kind in zip(frames, kinds, strict=True)]
-        verdicts, lost = self._judge(kinds, numbers, swarms_ms, self._tags.right(frames), sessions, counters)
+        bodies = [payload[_HEADS.itemsize : -_TAG] for payload in payloads]
+        mine = [body if kind == _TELEMETRY else b"" for body, kind in zip(bodies, kinds, strict=True)]
+        verdicts, lost = self._judge(
+            kinds, numbers, swarms_ms, self._tags.right(payloads, _GATEWAY_BYTES), sessions, counters
+        )
         columns = Frames(
             arrivals, devices, swarms_ms, numbers, sessions, counters, kinds, rssis_dbm,
-            list(map(len, frames)), lost, *told.read(bodies),
+            [len(payload) - _GATEWAY_BYTES for payload in payloads], lost, *told.read(mine),
         )  # fmt: skip
         at = 0
         odd = None in columns.told or any(verdicts)
@@ -192,7 +195,7 @@ class Streams:
             self._heard(out, columns, at, end)
             at = i + 1
             if not verdicts[i]:
-                self._body(out, next(_part(columns, i, end).packets()), frames[i][_HEAD:-_TAG])
+                self._body(out, next(_part(columns, i, end).packets()), bodies[i])
             elif verdicts[i] == AGAIN:
                 self.duplicates += 1
             else:

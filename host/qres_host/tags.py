@@ -17,11 +17,11 @@ class Tags:
         """`key`: at most 64 bytes."""
         self._begin = HMAC(key, SHA256()).copy
 
-    def right(self, frames: Iterable[bytes]) -> list[bool]:
-        """For each frame, whether its tag is right."""
+    def right(self, payloads: Iterable[bytes], at: int = 0) -> list[bool]:
+        """For each payload, whether the tag of the frame that begins at `at` in it is right."""
         begin, found = self._begin, []
-        for frame in frames:
+        for payload in payloads:
             tag = begin()
-            tag.update(frame[:-TAG])
-            found.append(compare_digest(tag.finalize()[:TAG], frame[-TAG:]))
+            tag.update(payload[at:-TAG])
+            found.append(compare_digest(tag.finalize()[:TAG], payload[-TAG:]))
         return found
