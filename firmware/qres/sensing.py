@@ -23,7 +23,7 @@ _RECODED_MAX = const(48)  # steps of a packet that are worth coding anew from a 
 
 def _among(name: bytes, names: bytes) -> bool:
     """Whether `name` is one of `names`, four bytes each."""
-    return bool([i for i in range(0, len(names), 4) if names[i : i + 4] == name])
+    return name in [names[i : i + 4] for i in range(0, len(names), 4)]
 
 
 def _joint(channels: int) -> "Joint":
