@@ -19,14 +19,23 @@ NAMES = packet.NAMES_MAX  # that a command holds
 
 
 def commands(found: Iterable[Found]) -> list[tuple[str, str, str]]:
-    """Return the commands that answer decoded records: (device, name, argument), in the order in which they came."""
-    names: dict[tuple[str, str], list[str]] = {}
+    """Return the commands that answer decoded records: (device, name, argument), "ack" before "nak" for each device."""
+    answers: dict[str, tuple[list[str], list[str]]] = {}
     for record in found:
         if isinstance(record, Coded) and record.point is not None:
-            names.setdefault((record.device, "ack"), []).append(record.point.name.hex())
+            held, missed = answers.setdefault(record.device, ([], []))
+            name = record.point.name.hex()
+            held.append(name)
+            while name in missed:  # it came after all
+                missed.remove(name)
         elif isinstance(record, Missed):
-            names.setdefault((record.device, "nak"), []).append(record.name.hex())
-    return [(*to, "".join(all_[i : i + NAMES])) for to, all_ in names.items() for i in range(0, len(all_), NAMES)]
+            answers.setdefault(record.device, ([], []))[1].append(record.name.hex())
+    return [
+        (device, command, "".join(names[i : i + NAMES]))
+        for device, both in answers.items()
+        for command, names in zip(("ack", "nak"), both, strict=True)
+        for i in range(0, len(names), NAMES)
+    ]
 
 
 class Acknowledger:

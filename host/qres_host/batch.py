@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from qres.codec import Checkpoint
 
 from qres_host.boards import board_of_hello
+from qres_host.frames import Place, gather
 from qres_host.records import Alert, Coded, Event, Found, Frames, Joined, Model, Rejected, Samples, Update, count
 
 Row = tuple[object, ...]
@@ -29,7 +30,7 @@ class Batch:
     def __init__(self, macs: dict[int, bytes]) -> None:
         """Empty."""
         self.records = 0  # that it was made of
-        self.frames: list[Frames] = []
+        self.frames: dict[Place, list[bytes]] = {}
         self.rows: dict[str, list[Row]] = {statement: [] for statement in (BOARDS, MODELS, UPDATES, ALERTS, EVENTS)}
         self.samples: list[Samples] = []
         self.rejected: Counter[tuple[str, str]] = Counter()  # by device and reason
@@ -46,10 +47,11 @@ class Batch:
                 self._add(r)
 
     def _frames(self, frames: Frames) -> None:
-        self.frames.append(frames)
+        gather(self.frames, frames)
         macs = self._macs
-        for node, told in dict(zip(frames.node, frames.told, strict=True)).items():
-            if told is not None and macs.get(node) != told[:6]:
+        newest = {node: told for node, told in zip(frames.node, frames.told, strict=True) if told is not None}
+        for node, told in newest.items():
+            if macs.get(node) != told[:6]:
                 macs[node] = told[:6]
                 self.rows[BOARDS].append((node, macs[node].hex(":"), None, None, None, None))
 

@@ -37,7 +37,7 @@ _MOST_BYTES = 1 << 18  # decoded together: each step for all of them finds its c
 _GATHER_S = 0.04  # for quiet ports so long,
 _MANY_CHUNKS, _MANY_S = 16, 0.1  # for many quiet ones longer,
 _BUSY_BYTES, _BUSY_S = 1024, 0.02  # and for one that gave so much less: a driver holds 4 KB, then a board must wait
-_JOIN_BYTES = 65536  # of a port read at one look, in one chunk
+_JOIN_BYTES = 32768  # of a port read at one look, in one chunk; whoever gave as much is read again at once
 _MANY_BYTES, _LONG_S = 8192, 0.25  # read since decoding began last: then the next decoding waits so long
 _LOOK_S = 1.0  # between two looks for boards that were not there yet
 ANSWER_MS = 30_000  # in which a board must answer a command
@@ -181,9 +181,9 @@ class Collector:
         """Acknowledge what came from a port through that port; see which commands its replies end."""
         if self._acknowledge:
             for name, command, argument in commands(found):
-                for device in self.devices:
-                    if device.name == name:
-                        self.send(device, command, argument)
+                device = next((each for each in self.devices if each.name == name), None)
+                if device is not None:
+                    self.send(device, command, argument)
         for record in found:
             if isinstance(record, Event) and record.kind == "reply" and record.value is not None:
                 with self._talk_lock:
@@ -324,6 +324,7 @@ class Collector:
 
 def _gather_s(records: Sequence[Record]) -> float:
     """Return how long to wait for more, after so much came at once."""
-    if max(len(record.data) for record in records) >= _BUSY_BYTES:
-        return _BUSY_S
+    most = max(len(record.data) for record in records)
+    if most >= _BUSY_BYTES:
+        return _BUSY_S if most < _JOIN_BYTES else 0.0
     return _GATHER_S if len(records) < _MANY_CHUNKS else _MANY_S

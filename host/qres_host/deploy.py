@@ -220,8 +220,9 @@ def _rewind(system: LittleFS, flash: MemoryFlash) -> None:
     if flash.buffer[last * BLOCK_BYTES :] != ERASED:
         return  # nearly full: there is nothing to gain
     with system.open("filler", "wb", buffering=0) as file:
-        start = len(flash.erased)
-        while last not in flash.erased[start:]:
+        start = seen = len(flash.erased)
+        while last not in flash.erased[seen:]:
+            seen = len(flash.erased)
             file.write(bytes(BLOCK_BYTES // 2))  # takes one block at most
         taken = flash.erased[start:]
     system.remove("filler")

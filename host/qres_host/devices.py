@@ -26,7 +26,7 @@ from serial.tools import list_ports
 
 from qres_host.errors import NO_DEVICE, USAGE, QresError
 
-READ_BYTES = 65536
+READ_BYTES = 16384
 FIRST_RETRY_S = 0.1  # also between looks at a port that is not there: a board may be awake for half a second
 LAST_RETRY_S = 3.0
 CONNECT_S = 3.0

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sqlite3
 import struct
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from qres import telemetry
@@ -36,24 +36,21 @@ Chunk = dict[str, Rows]  # by device, in the order of their first frames
 Place = tuple[int, int, int, str]  # the key of the chunk, and device
 
 
-def gather(heard: Iterable[Frames]) -> dict[Place, list[bytes]]:
-    """Return the rows of frames by where they belong."""
-    found: dict[Place, list[bytes]] = {}
-    for frames in heard:
-        offsets = [counter & FRAMES - 1 for counter in frames.counter]
-        payloads = [told or b"" for told in frames.told]
-        lengths = map(len, payloads)
-        heads = map(
-            _ROW.pack, offsets, frames.kind, frames.rssi_dbm, frames.size, lengths, frames.arrival_ms, frames.swarm_ms
-        )
-        buckets = [counter >> _SHIFT for counter in frames.counter]
-        places = zip(frames.node, frames.session, buckets, frames.device, strict=True)
-        for place, head, payload in zip(places, heads, payloads, strict=True):
-            rows = found.get(place)
-            if rows is None:
-                rows = found[place] = []
-            rows.append(head + payload)
-    return found
+def gather(found: dict[Place, list[bytes]], frames: Frames) -> None:
+    """Add the rows of frames to those `found` by where they belong."""
+    offsets = [counter & FRAMES - 1 for counter in frames.counter]
+    payloads = [told or b"" for told in frames.told]
+    lengths = map(len, payloads)
+    heads = map(
+        _ROW.pack, offsets, frames.kind, frames.rssi_dbm, frames.size, lengths, frames.arrival_ms, frames.swarm_ms
+    )
+    buckets = [counter >> _SHIFT for counter in frames.counter]
+    places = zip(frames.node, frames.session, buckets, frames.device, strict=True)
+    for place, head, payload in zip(places, heads, payloads, strict=True):
+        rows = found.get(place)
+        if rows is None:
+            rows = found[place] = []
+        rows.append(head + payload)
 
 
 def pack(chunk: Chunk) -> bytes:
@@ -110,11 +107,11 @@ class FrameTable:
         self._open: OrderedDict[Key, Chunk] = OrderedDict()
         self._last: dict[int, tuple[int, int]] = {}  # by node: a session, and its last bucket in the database
 
-    def write(self, heard: Iterable[Frames]) -> None:
-        """Write frames, inside a transaction of the caller; one that is there already stays as it was."""
+    def write(self, fresh: Mapping[Place, list[bytes]]) -> None:
+        """Write what `gather` found, inside a transaction of the caller; a frame that is there stays as it was."""
         changed: dict[Key, Chunk] = {}
         packed = []
-        for (node, session, bucket, device), told in gather(heard).items():
+        for (node, session, bucket, device), told in fresh.items():
             key = (node, session, bucket)
             chunk = self._open.get(key)
             if chunk is None:

@@ -40,7 +40,7 @@ class Sample(NamedTuple):
 
 
 class History:
-    """One board as the dashboards see it: fold with `packet`, `samples`, read with `short`.
+    """One board as the dashboards see it: fold with `frames`, `samples`, read with `short`.
 
     `truth(index)` is what the sensor really read at that index of the sampling grid, where it is known (a
     playback): each rebuilt sample is then counted as verified or mismatched.
@@ -84,28 +84,29 @@ class History:
 
     def frames(self, frames: Frames, places: Sequence[int]) -> list[tuple[int, bytes]]:
         """Fold the frames at `places`, which are this board's; return the models that it says anew: (epoch, hash)."""
-        told, swarms_ms, last = frames.told, frames.swarm_ms, places[-1]
+        told, swarms_ms, sizes, last = frames.told, frames.swarm_ms, frames.size, places[-1]
         self.packets += len(places)
         self.lost = frames.lost[last]
-        self.bytes_air += sum(map(frames.size.__getitem__, places))
         if frames.kind[last] == DATA:
-            self.bytes_data += frames.size[last]
-        newest_ms = max(map(swarms_ms.__getitem__, places))
-        self.last_seen_ms = newest_ms if self.last_seen_ms is None else max(self.last_seen_ms, newest_ms)
+            self.bytes_data += sizes[last]
         models: list[tuple[int, bytes]] = []
-        watched = self._watched
+        newest_ms, size, watched = self.last_seen_ms or 0, 0, self._watched
         for at in places:
-            said = told[at]
+            size += sizes[at]
+            swarm_ms, said = swarms_ms[at], told[at]
+            if swarm_ms > newest_ms:
+                newest_ms = swarm_ms
             if said is None:  # none but the last
-                break
+                continue
             if frames.watched[at] != watched:
                 watched = frames.watched[at]
                 self._charged()
-                self._told, self._values, self.told_at_ms = said, None, swarms_ms[at]
+                self._told, self._values, self.told_at_ms = said, None, swarm_ms
                 models += self._watch()
                 self._charged()
-            self._told, self.told_at_ms = said, swarms_ms[at]
-        self._watched = watched
+            self._told, self.told_at_ms = said, swarm_ms
+        self.bytes_air += size
+        self.last_seen_ms, self._watched = newest_ms, watched
         if told[places[0]] is not None:
             self._charged()
             # A frame with samples or a HELLO may have said otherwise meanwhile.
@@ -127,7 +128,7 @@ class History:
         points, charge = self._battery, self._told_battery
         if charge is None or (points and points[-1] == (self.told_at_ms, charge)):
             return
-        if len(points) > 1 and points[-1][1] == points[-2][1] == charge:
+        if len(points) > 1 and points[-1][1] == points[-2][1] == charge and points[-1][0] < self.told_at_ms:
             points.pop()
         points.append((self.told_at_ms, charge))
 
@@ -279,8 +280,20 @@ class History:
         return [sample for sample in slots if sample is not None and first <= sample.at <= last]
 
     def battery(self, start_ms: int, end_ms: int) -> tuple[list[int], list[int]]:
-        """Return times and charges (permille) told between two swarm times."""
-        kept = [(t, charge) for t, charge in self._battery if start_ms <= t <= end_ms]
+        """Return times and charges (permille) told between two swarm times, with what was true at both of them."""
+        kept: list[tuple[int, int]] = []
+        before: int | None = None
+        for at_ms, charge in self._battery:
+            if at_ms < start_ms:
+                before = charge
+                continue
+            if before is not None and at_ms > start_ms and not kept:
+                kept.append((start_ms, before))
+            if at_ms > end_ms:
+                if kept and kept[-1][0] < end_ms:
+                    kept.append((end_ms, kept[-1][1]))
+                break
+            kept.append((at_ms, charge))
         return [t for t, _ in kept], [charge for _, charge in kept]
 
     def _recent(self, samples: int) -> list[Sample | None]:

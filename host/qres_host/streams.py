@@ -15,7 +15,6 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 from qres import codec, config, model, packet
 from qres.detect import Spikes
 
@@ -44,10 +43,8 @@ NAME_CHARACTERS = 32  # of a board, as its configuration allows
 MODELS_MAX = 256
 HELD_MAX = 512
 _SIGMA = int(str(config.DEFAULTS["sigma"]))  # of the spike detector: the same as on the boards
-_HEAD_FIELDS = ("swarm_ms", "rssi_dbm", "first", "node", "session")
-_HEADS = np.dtype(  # what a gateway adds to a frame, and the frame's head with its counter in two parts
-    {"names": (*_HEAD_FIELDS, "low", "high"), "formats": ("<u8", "i1", "u1", "<u4", "<u2", "<u2", "u1")}
-)
+_HEADS = struct.Struct("<QbBIHHB")  # what a gateway adds to a frame, and the frame's head with its counter in two parts
+_unpack_heads = _HEADS.unpack_from
 _GATEWAY_BYTES = 9
 _HEAD, _TAG, _TELEMETRY = packet.HEAD, packet.TAG, packet.TELEMETRY
 _LEAST, _MOST = _GATEWAY_BYTES + _HEAD + _TAG, _GATEWAY_BYTES + packet.FRAME_MAX
@@ -174,12 +171,10 @@ class Streams:
             return
         if min(map(len, payloads)) < _LEAST or max(map(len, payloads)) > _MOST:
             payloads = [p if _LEAST <= len(p) <= _MOST else _NO_FRAME for p in payloads]
-        # As arrays, for a tuple a frame would be as many objects that the garbage collector looks at.
-        heads = np.frombuffer(b"".join([payload[: _HEADS.itemsize] for payload in payloads]), _HEADS)
-        swarms_ms, rssis_dbm, firsts, numbers, sessions = (heads[name].tolist() for name in _HEAD_FIELDS)
-        counters = (heads["low"] + heads["high"].astype(np.uint32) * 65536).tolist()
+        swarms_ms, rssis_dbm, firsts, numbers, sessions, lows, highs = zip(*map(_unpack_heads, payloads), strict=True)
+        counters = [low | high << 16 for low, high in zip(lows, highs, strict=True)]
         kinds = [_KINDS.get(first, 0) for first in firsts]
-        bodies = [payload[_HEADS.itemsize : -_TAG] for payload in payloads]
+        bodies = [payload[_HEADS.size : -_TAG] for payload in payloads]
         mine = [body if kind == _TELEMETRY else b"" for body, kind in zip(bodies, kinds, strict=True)]
         verdicts, lost = self._judge(
             kinds, numbers, swarms_ms, self._tags.right(payloads, _GATEWAY_BYTES), sessions, counters
@@ -195,7 +190,7 @@ class Streams:
             self._heard(out, columns, at, end)
             at = i + 1
             if not verdicts[i]:
-                self._body(out, next(_part(columns, i, end).packets()), bodies[i])
+                self._body(out, Packet._make([column[i] for column in columns]), bodies[i])
             elif verdicts[i] == AGAIN:
                 self.duplicates += 1
             else:
@@ -287,7 +282,7 @@ class Streams:
         for key in [key for key, held in self._held.items() if held[0] == name]:
             _, packet_at, payload = self._held.pop(key)
             try:
-                self._data(out, packet_at, payload)
+                self._data(out, packet_at._replace(device=at.device), payload)  # whence the answer can go
             except codec.CodecError:
                 self._reject(out, at.arrival_ms, packet_at.device, "undecodable")
 

@@ -142,10 +142,8 @@ class Deframer:
         if not _CONTROLS.issuperset(kinds):
             return False
         at = 0
-        while at < len(bodies):
-            kind, end = kinds[at], len(bodies)
-            if kinds.count(kind) < end:  # they are mixed
-                end = next((i for i in range(at, end) if kinds[i] != kind), end)
+        for kind, same in groupby(kinds) if len(set(kinds)) > 1 else [(kinds[0], kinds)]:
+            end = at + len(list(same))
             run = bodies[at:end]
             seqs = [body[1] | body[2] << 8 for body in run]
             self._count(seqs)

@@ -199,9 +199,12 @@ def test_a_packet_whose_checkpoint_comes_later_waits_for_it() -> None:
     later = Encoder(2, CM, 232, point)
     later.add(6, (1, 3))
     two = swarm.radio(swarm.frame(0, 1, later.finish(1000, 0, True)))
-    streams.feed(0, "port", Deframer().runs(two))
+    missed = streams.feed(0, "unplugged", Deframer().runs(two))
     assert streams.held == 1
     found = streams.feed(0, "port", Deframer().runs(one))
+    assert {r.device for r in found if isinstance(r, Coded)} == {"port"}  # whence an answer can go
+    again = [record._replace(device="port") for record in missed if isinstance(record, Missed)]
+    assert len(again) == 1 and [name for _, name, _ in commands([*again, *found])] == ["ack"]
     assert sorted(r.first for r in found if isinstance(r, Samples)) == [5, 6] and streams.held == 0
 
 

@@ -159,3 +159,19 @@ def test_a_file_that_is_no_database_is_refused_in_one_line(tmp_path: Path) -> No
     other.close()
     with pytest.raises(QresError, match="not a database of this version"):
         Store(tmp_path / "other.db")
+
+
+def test_a_board_is_known_by_its_telemetry_however_frames_come_together(tmp_path: Path) -> None:
+    swarm = Swarm(1)
+    told = swarm.radio(swarm.telemetry(0))
+    chunks = [told, swarm.radio(swarm.frame(0, packet.ALERT, packet.pack_alert(1, 1, 1)))]
+    found = []
+    for name, parts in (("apart.db", chunks), ("together.db", [b"".join(chunks)])):
+        store = Store(tmp_path / name)
+        decoder = Decoder(KEY, None, store)
+        for chunk in parts:
+            decoder.feed(Record(0, "gate", chunk), wait=True)
+        store.close()
+        with contextlib.closing(sqlite3.connect(tmp_path / name)) as database:
+            found.append([database.execute(f"SELECT * FROM {table}").fetchall() for table in ("boards", "frames")])
+    assert found[0] == found[1] and found[0][0][0][1] == mac_of(0).hex(":")

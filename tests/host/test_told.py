@@ -76,3 +76,15 @@ def test_a_board_shows_its_newest_telemetry_and_every_change_of_charge() -> None
         last = telling(5, 9000, battery_permille=898, samples=9, regime=1, role=1, epoch=4)
         assert not board.frames(together([last]), [0])
         assert (board.regime, board.role, board.told["samples"]) == (1, "sentinel", 9)
+
+
+def test_a_window_shows_the_charge_also_where_nothing_changed_in_it() -> None:
+    board = History(5, 3_600_000)
+    for i in range(40):
+        board.frames(together([telling(5, 1000 * i, battery_permille=900 if i < 30 else 800)]), [0])
+    assert board.battery(0, 39_000) == ([0, 29_000, 30_000, 39_000], [900, 900, 800, 800])
+    assert board.battery(5_000, 9_000) == ([5_000, 9_000], [900, 900])
+    assert board.battery(20_000, 35_000) == ([20_000, 29_000, 30_000, 35_000], [900, 900, 800, 800])
+    assert board.battery(40_000, 50_000) == ([], []) and History(6, 1).battery(0, 9) == ([], [])
+    board.frames(together([telling(5, 38_500, battery_permille=800)]), [0])  # late, by another gateway
+    assert board.battery(39_000, 39_000) == ([39_000], [800])

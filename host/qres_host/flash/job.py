@@ -138,8 +138,10 @@ class _Job:
 
     def end(self) -> None:
         """Free all that this job holds."""
-        self.close()
-        self._loader.end()
+        try:
+            self.close()
+        finally:
+            self._loader.end()
 
     def _file_system(self, seen: Seen, backup: Backup) -> list[tuple[int, bytes]]:
         """Return what must be written of the file system, nothing when it holds this application already.

@@ -180,19 +180,19 @@ class Loader:
     def _run(self, command: Sequence[str], before: str, after: str) -> str:
         whole = ["--chip", self._chip, "--port", self.port, "--baud", self._baud, "--before", before, "--after", after]
         whole += ["--connect-attempts", CONNECT_ATTEMPTS, *command]
+        if self._waiting is not None and self._waiting.poll() is not None:
+            self.end()
         process, self._waiting = self._waiting or self._start(), None
-        assert process.stdin is not None
-        with contextlib.suppress(BrokenPipeError), process.stdin:
-            process.stdin.write(shlex.join(whole))
-        heard = [time.monotonic()]
-        watchdog = threading.Thread(target=self._watch, args=(process, heard), daemon=True)
-        watchdog.start()
-        lines = []
-        assert process.stdout is not None
+        assert process.stdin is not None and process.stdout is not None
+        heard, lines = [time.monotonic()], list[str]()
         try:
+            with contextlib.suppress(BrokenPipeError), process.stdin:
+                process.stdin.write(shlex.join(whole))
+            threading.Thread(target=self._watch, args=(process, heard), daemon=True).start()
             for line in process.stdout:
                 heard[0] = time.monotonic()
-                lines.append(line)
+                if lines or not line.startswith("esptool "):  # it repeats the arguments that it read
+                    lines.append(line)
                 self._follow(line)
             code = process.wait()
         finally:
