@@ -38,7 +38,7 @@ from qres_host.wire import RADIO, encode_frame
 FILE = "collector.json"
 PACKAGES = ("numpy", "numba", "cobs")
 SECONDS, QUICK_SECONDS = 5.0, 2.0
-REPEATS = 3  # of each plan; the median counts, for other programs on a machine make all slower
+REPEATS = 5  # of each plan; the median counts, for other programs on a machine make all slower
 FRAMES, QUICK_FRAMES = 20_000, 2_000  # of telemetry
 # (ports, frames a second in all, where the goal of a tenth of a core holds)
 PLANS = ((64, 6_400), (1, 10_000))
@@ -46,7 +46,7 @@ SHARE_PERCENT = 10.0
 CHUNK_BYTES = 1024  # of a port, that come at once where there is no port
 EXAMPLE = """\b
 Examples:
-  qres bench collector                      about two minutes
+  qres bench collector                      about three minutes
   qres bench collector --quick --json       half a minute, for programs
 """
 Row = dict[str, Any]
