@@ -38,7 +38,8 @@ _GATHER_S = 0.04  # for quiet ports so long,
 _MANY_CHUNKS, _MANY_S = 16, 0.1  # for many quiet ones longer,
 _BUSY_BYTES, _BUSY_S = 1024, 0.02  # and for one that gave so much less: a driver holds 4 KB, then a board must wait
 _JOIN_BYTES = 32768  # of a port read at one look, in one chunk; whoever gave as much is read again at once
-_MANY_BYTES, _LONG_S = 8192, 0.25  # read since decoding began last: then the next decoding waits so long
+_LONG_S = 0.25  # and decoding waits so long while more comes than any swarm says:
+_MANY_BYTES_S = 150_000  # in a second
 _LOOK_S = 1.0  # between two looks for boards that were not there yet
 ANSWER_MS = 30_000  # in which a board must answer a command
 POINTS_DEVICE = "checkpoints"  # in a capture: what a run began with
@@ -297,7 +298,7 @@ class Collector:
             self._filled.set()
 
     def _decode_loop(self) -> None:
-        synced_s = time.monotonic()
+        synced_s, wait_s = time.monotonic(), _GATHER_S
         while not self._finished or self._backlog:
             self._filled.wait(SYNC_S)
             self._filled.clear()
@@ -311,7 +312,8 @@ class Collector:
                 self._answer(self.decoder.feed_all(records))
                 synced_s = self._sync(synced_s)
             synced_s = self._sync(synced_s)
-            self._stopping.wait(_GATHER_S if size < _MANY_BYTES else _LONG_S)
+            wait_s = _LONG_S if size > _MANY_BYTES_S * wait_s else _GATHER_S
+            self._stopping.wait(wait_s)
 
     def _sync(self, synced_s: float) -> float:
         """Make the capture safe once a second: here and not where ports are read, because a disk may take longer than
