@@ -222,6 +222,17 @@ def test_a_phone_needs_no_sideways_scroll(stage: Stage, route: str) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
+def test_no_column_is_cut_at_any_width(stage: Stage) -> None:
+    page = stage.open()
+    expect(page.locator("tbody tr")).to_have_count(16)
+    script = """[...document.querySelectorAll("th, tbody tr:first-child td:not(.c-state)")].filter(
+      (cell) => cell.clientWidth && cell.scrollWidth > cell.clientWidth + 1).map((cell) => cell.className)"""
+    for width in (1440, 1361, 1360, 1251, 1250, 1141, 1140, 1061, 1060, 931, 930, 871, 870, 768):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate(script) == [], width
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def test_model_page(stage: Stage) -> None:
     page = stage.open("#/model")
     expect(page.locator(".weight")).to_have_count(8)
