@@ -12,7 +12,7 @@ import contextlib
 import json
 import struct
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from qres import codec, config, model, packet
@@ -176,16 +176,14 @@ class Streams:
         kinds = [_KINDS.get(first, 0) for first in firsts]
         bodies = [payload[_HEADS.size : -_TAG] for payload in payloads]
         mine = [body if kind == _TELEMETRY else b"" for body, kind in zip(bodies, kinds, strict=True)]
-        verdicts, lost = self._judge(
-            kinds, numbers, swarms_ms, self._tags.right(payloads, _GATEWAY_BYTES), sessions, counters
-        )
+        right = self._tags.right(payloads, _GATEWAY_BYTES)
+        verdicts, lost = self._judge(zip(kinds, numbers, swarms_ms, right, sessions, counters, strict=True))
         columns = Frames(
             arrivals, devices, swarms_ms, numbers, sessions, counters, kinds, rssis_dbm,
             [len(payload) - _GATEWAY_BYTES for payload in payloads], lost, *told.read(mine),
         )  # fmt: skip
         at = 0
-        odd = None in columns.told or any(verdicts)
-        for i in [i for i, said in enumerate(columns.told) if said is None or verdicts[i]] if odd else ():
+        for i in [i for i, said in enumerate(columns.told) if said is None or verdicts[i]]:  # with more to do than most
             end = i if verdicts[i] else i + 1
             self._heard(out, columns, at, end)
             at = i + 1
@@ -197,34 +195,27 @@ class Streams:
                 self._reject(out, arrivals[i], devices[i], verdicts[i])
         self._heard(out, columns, at, len(payloads))
 
-    def _judge(
-        self,
-        kinds: Sequence[int],
-        numbers: Sequence[int],
-        swarms_ms: Sequence[int],
-        right: Sequence[bool],
-        sessions: Sequence[int],
-        counters: Sequence[int],
-    ) -> tuple[list[str], list[int]]:
-        """Return what is wrong with each frame ("" for nothing), and how many of its node are lost so far."""
+    def _judge(self, heads: Iterable[tuple[int, int, int, bool, int, int]]) -> tuple[list[str], list[int]]:
+        """Return what is wrong with each frame ("" for nothing), and how many of its node are lost so far.
+
+        `heads`: kind, node, swarm time (ms), whether the tag is right, session and counter of each.
+        """
         nodes = self._nodes
         verdicts, lost = [], []
-        for kind, number, swarm_ms, fine, session, counter in zip(
-            kinds, numbers, swarms_ms, right, sessions, counters, strict=True
-        ):
+        for kind, number, swarm_ms, right, session, counter in heads:
+            missing = 0
             if not kind or number > _NODE_MAX or swarm_ms >= _SWARM_MS_MAX:
-                verdicts.append("malformed")
-                lost.append(0)
-                continue
-            if not fine:
-                verdicts.append("bad tag")
-                lost.append(0)
-                continue
-            node = nodes.get(number)
-            if node is None:
-                node = nodes[number] = Sender()
-            verdicts.append(node.accept(session, counter))
-            lost.append(node.lost)
+                verdict = "malformed"
+            elif not right:
+                verdict = "bad tag"
+            else:
+                node = nodes.get(number)
+                if node is None:
+                    node = nodes[number] = Sender()
+                verdict = node.accept(session, counter)
+                missing = node.lost
+            verdicts.append(verdict)
+            lost.append(missing)
         return verdicts, lost
 
     def _heard(self, out: list[Found], columns: Frames, at: int, end: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -226,12 +226,9 @@ class View:
             }
 
     def _frames(self, frames: Frames) -> None:
-        places: dict[int, list[int]] = {}
+        places: defaultdict[int, list[int]] = defaultdict(list)
         for at, node in enumerate(frames.node):
-            if node in places:
-                places[node].append(at)
-            else:
-                places[node] = [at]
+            places[node].append(at)
         for node, theirs in places.items():
             board = self._board(node)
             # What a board says again of an epoch changes nothing there.

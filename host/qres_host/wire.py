@@ -142,7 +142,7 @@ class Deframer:
         if not _CONTROLS.issuperset(kinds):
             return False
         at = 0
-        for kind, same in groupby(kinds) if len(set(kinds)) > 1 else [(kinds[0], kinds)]:
+        for kind, same in groupby(kinds):
             end = at + len(list(same))
             run = bodies[at:end]
             seqs = [body[1] | body[2] << 8 for body in run]
