@@ -272,6 +272,25 @@ def test_an_esptool_that_is_not_needed_ends() -> None:
     assert process.poll() is not None and not runs._alive
 
 
+@pytest.mark.parametrize(("said", "reason"), [("it broke", "it broke"), ("", "it said nothing")])
+def test_an_esptool_that_died_before_its_turn_is_replaced_and_its_echo_is_no_reason(
+    monkeypatch: pytest.MonkeyPatch, said: str, reason: str
+) -> None:
+    from qres_host.flash.loader import Loader, LoaderError, Runs
+
+    runs = Runs()
+    loader = Loader("/dev/null", runs, lambda what, done: None)
+    script = f"import sys; print('esptool', sys.stdin.read()); print({said!r}); sys.exit(2)"
+    monkeypatch.setattr(loader, "_start", lambda: runs.start([sys.executable, "-c", script], subprocess.PIPE))
+    loader.prepare()
+    (died,) = runs._alive
+    died.kill()
+    died.wait()
+    with pytest.raises(LoaderError) as caught:
+        loader.identify()
+    assert caught.value.line() == f"esptool failed: {reason}" and not runs._alive
+
+
 def test_a_loader_that_falls_silent_ends_in_time(boards: Fleet) -> None:
     boards.swarm.fault("two", mute_after=10_000)
     outcome = boards.flash("two", force=True)[0]

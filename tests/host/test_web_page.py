@@ -222,6 +222,11 @@ def test_a_phone_needs_no_sideways_scroll(stage: Stage, route: str) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
+@pytest.mark.parametrize("stage", [{"viewport": PHONE}], indirect=True)
+def test_a_phone_says_when_boards_wake(stage: Stage) -> None:
+    expect(stage.open().locator("td.c-state .detail").filter(has_text=re.compile(r"\w")).first).to_be_visible()
+
+
 def test_no_column_is_cut_at_any_width(stage: Stage) -> None:
     page = stage.open()
     expect(page.locator("tbody tr")).to_have_count(16)
