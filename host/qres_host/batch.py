@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from qres.codec import Checkpoint
 
 from qres_host.boards import board_of_hello
-from qres_host.frames import Place, gather
 from qres_host.records import Alert, Coded, Event, Found, Frames, Joined, Model, Rejected, Samples, Update, count
+from qres_host.told import Watch
 
 Row = tuple[object, ...]
 
@@ -27,10 +27,10 @@ EVENTS = "INSERT OR IGNORE INTO events VALUES (?,?,?,?,?)"
 class Batch:
     """What one transaction writes. `macs` are the addresses that rows told already, by node; it is kept up to date."""
 
-    def __init__(self, macs: dict[int, bytes]) -> None:
+    def __init__(self, macs: dict[int, int]) -> None:
         """Empty."""
         self.records = 0  # that it was made of
-        self.frames: dict[Place, list[bytes]] = {}
+        self.frames: list[Frames] = []
         self.rows: dict[str, list[Row]] = {statement: [] for statement in (BOARDS, MODELS, UPDATES, ALERTS, EVENTS)}
         self.samples: list[Samples] = []
         self.rejected: Counter[tuple[str, str]] = Counter()  # by device and reason
@@ -47,13 +47,14 @@ class Batch:
                 self._add(r)
 
     def _frames(self, frames: Frames) -> None:
-        gather(self.frames, frames)
-        macs = self._macs
-        newest = {node: told for node, told in zip(frames.node, frames.told, strict=True) if told is not None}
-        for node, told in newest.items():
-            if macs.get(node) != told[:6]:
-                macs[node] = told[:6]
-                self.rows[BOARDS].append((node, macs[node].hex(":"), None, None, None, None))
+        self.frames.append(frames)
+        told = (frames.watched[:, 0] >= 0).nonzero()[0]
+        newest = dict(zip(frames.node.take(told).tolist(), told.tolist(), strict=True))
+        for node, at in newest.items():
+            watched = Watch._make(frames.watched[at].tolist())
+            if self._macs.get(node) != watched.mac:
+                self._macs[node] = watched.mac
+                self.rows[BOARDS].append((node, watched.raw("mac").hex(":"), None, None, None, None))
 
     def _add(self, r: Found) -> None:
         rows = self.rows

@@ -14,12 +14,12 @@ import selectors
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from qres_host.acknowledge import commands
 from qres_host.capture import CaptureReader, CaptureWriter, Record
-from qres_host.decoder import Decoder
+from qres_host.decoder import Decoder, batches
 from qres_host.devices import Device, Uri, port_path
 from qres_host.errors import QresError
 from qres_host.records import Event, Found
@@ -32,7 +32,6 @@ from qres_host.words import Line
 QUEUE_CHUNKS = 4096
 SYNC_S = 1.0  # the longest time between a byte's arrival and its being safe from a power cut
 _POLL_S = 0.1
-_MOST_BYTES = 1 << 18  # decoded together: each step for all of them finds its code and tables in the caches
 # Waking is dear: what comes in small pieces is cheaper in larger ones. So between two looks at the ports it waits, and
 _GATHER_S = 0.04  # for quiet ports so long,
 _MANY_CHUNKS, _MANY_S = 16, 0.1  # for many quiet ones longer,
@@ -303,17 +302,19 @@ class Collector:
             self._filled.wait(SYNC_S)
             self._filled.clear()
             size = 0
-            while self._backlog:
-                records, most = [], size + _MOST_BYTES
-                while self._backlog and size < most:
-                    records.append(self._backlog.popleft())
-                    size += len(records[-1].data)
+            for records in batches(self._waiting()):
+                size += sum(len(record.data) for record in records)
                 self._taken.update(record.device for record in records)
                 self._answer(self.decoder.feed_all(records))
                 synced_s = self._sync(synced_s)
             synced_s = self._sync(synced_s)
             wait_s = _LONG_S if size > _MANY_BYTES_S * wait_s else _GATHER_S
             self._stopping.wait(wait_s)
+
+    def _waiting(self) -> Iterator[Record]:
+        """Take what was read from the backlog, until it is empty."""
+        while self._backlog:
+            yield self._backlog.popleft()
 
     def _sync(self, synced_s: float) -> float:
         """Make the capture safe once a second: here and not where ports are read, because a disk may take longer than

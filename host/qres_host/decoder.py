@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 
 from qres_host.capture import Record
@@ -15,7 +15,21 @@ from qres_host.wire import Deframer, Run, Text
 from qres_host.words import Line, Words, board_build
 
 _COMPILE_AFTER = 256  # packets with samples: then machine code is worth its start
+_MOST_BYTES = 1 << 18  # decoded together: more would only take memory
 _HEARD = frozenset((Event, Coded))  # of the many records of a chunk the few that `_hear` looks at
+
+
+def batches(records: Iterable[Record]) -> Iterator[list[Record]]:
+    """Yield chunks by as many as are best decoded together."""
+    batch, size = list[Record](), 0
+    for record in records:
+        batch.append(record)
+        size += len(record.data)
+        if size >= _MOST_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 class Decoder:

@@ -10,13 +10,15 @@ would rewrite more each time.
 from __future__ import annotations
 
 import sqlite3
-import struct
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from operator import add
 from typing import NamedTuple
 
+import numpy as np
 from qres import telemetry
 
+from qres_host.columns import runs
 from qres_host.records import Frames
 
 FRAMES = 16  # in a chunk
@@ -27,7 +29,10 @@ CREATE TABLE frames (
   PRIMARY KEY (node, session, bucket)) WITHOUT ROWID;
 """
 _SHIFT = FRAMES.bit_length() - 1
-_ROW = struct.Struct("<BBbBBQQ")
+_ROW = np.dtype([
+    ("at", "u1"), ("kind", "u1"), ("rssi_dbm", "i1"), ("size", "u1"), ("told", "u1"),
+    ("arrival_ms", "<u8"), ("swarm_ms", "<u8"),
+])  # fmt: skip
 _TOLD = 4  # where in a row the length of what the frame told stands
 
 Key = tuple[int, int, int]  # node, session, counter // FRAMES
@@ -36,21 +41,28 @@ Chunk = dict[str, Rows]  # by device, in the order of their first frames
 Place = tuple[int, int, int, str]  # the key of the chunk, and device
 
 
-def gather(found: dict[Place, list[bytes]], frames: Frames) -> None:
-    """Add the rows of frames to those `found` by where they belong."""
-    offsets = [counter & FRAMES - 1 for counter in frames.counter]
-    payloads = [told or b"" for told in frames.told]
-    lengths = map(len, payloads)
-    heads = map(
-        _ROW.pack, offsets, frames.kind, frames.rssi_dbm, frames.size, lengths, frames.arrival_ms, frames.swarm_ms
-    )
-    buckets = [counter >> _SHIFT for counter in frames.counter]
-    places = zip(frames.node, frames.session, buckets, frames.device, strict=True)
-    for place, head, payload in zip(places, heads, payloads, strict=True):
-        rows = found.get(place)
-        if rows is None:
-            rows = found[place] = []
-        rows.append(head + payload)
+def gather(found: Sequence[Frames]) -> dict[Place, list[bytes]]:
+    """Return the rows of frames by where they belong, in the order in which they came."""
+    if not found:
+        return {}
+    *columns, told, _ = zip(*found, strict=True)
+    arrival_ms, device, swarm_ms, node, session, counter, kind, rssi_dbm, size, _ = map(np.concatenate, columns)
+    payloads = [payload or b"" for each in told for payload in each]
+    heads = np.empty(len(node), _ROW)
+    heads["told"] = np.fromiter(map(len, payloads), np.int64, len(payloads))
+    heads["at"], heads["kind"], heads["rssi_dbm"], heads["size"] = counter % FRAMES, kind, rssi_dbm, size
+    heads["arrival_ms"], heads["swarm_ms"] = arrival_ms, swarm_ms
+    rows = list(map(add, heads.view(f"V{_ROW.itemsize}").tolist(), payloads))
+
+    bucket = counter // FRAMES
+    order = np.lexsort((bucket, session, node))
+    keys = [column.take(order) for column in (node, session, bucket, device)]
+    starts, ends = runs(*keys)
+    places = zip(*[key.take(starts).tolist() for key in keys], strict=True)
+    rows, gathered = [rows[i] for i in order.tolist()], dict[Place, list[bytes]]()
+    for place, at, end in zip(places, starts.tolist(), ends.tolist(), strict=True):
+        gathered.setdefault(place, []).extend(rows[at:end])
+    return gathered
 
 
 def pack(chunk: Chunk) -> bytes:
@@ -75,7 +87,7 @@ def unpack(blob: bytes) -> Chunk:
             for _ in range(blob[count_at]):
                 if blob[at] >= FRAMES:
                     raise ValueError("not a chunk of frames")
-                end = at + _ROW.size + blob[at + _TOLD]
+                end = at + _ROW.itemsize + blob[at + _TOLD]
                 rows[blob[at]] = blob[at:end]
                 at = end
     except IndexError:
@@ -157,7 +169,7 @@ def read_frames(database: sqlite3.Connection, node: int) -> Iterator[StoredFrame
     for session, bucket, blob in database.execute(query, (node,)):
         found = [(row, device) for device, rows in unpack(blob).items() for row in rows.values()]
         for row, device in sorted(found):
-            offset, kind, rssi_dbm, size, length, arrival_ms, swarm_ms = _ROW.unpack_from(row)
-            told = telemetry.unpack(row[_ROW.size :]) if length else None
+            offset, kind, rssi_dbm, size, length, arrival_ms, swarm_ms = np.frombuffer(row, _ROW, 1).item()
+            told = telemetry.unpack(row[_ROW.itemsize :]) if length else None
             counter = bucket * FRAMES + offset
             yield StoredFrame(session, counter, kind, arrival_ms, swarm_ms, device, rssi_dbm, size, told)

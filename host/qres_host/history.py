@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from qres import telemetry
 from qres.detect import FAULT_BITS, MISSING, SATURATED, STUCK
 from qres.energy import SILENCE_NAMES
 from qres.events import ROLES
-from qres.packet import DATA
 from qres.regime import NAMES as REGIME_NAMES
 
-from qres_host.records import Frames, Samples
+from qres_host.records import Samples
+from qres_host.told import Watch
 
 FAULT_NAMES = {STUCK: "stuck", SATURATED: "saturated", MISSING: "missing"}
 KERNEL_NAMES = ("bytecode", "machine code", "bytecode: self-test failed")
@@ -40,7 +40,7 @@ class Sample(NamedTuple):
 
 
 class History:
-    """One board as the dashboards see it: fold with `frames`, `samples`, read with `short`.
+    """One board as the dashboards see it: fold with `heard`, `say`, `samples`, read with `short`.
 
     `truth(index)` is what the sensor really read at that index of the sampling grid, where it is known (a
     playback): each rebuilt sample is then counted as verified or mismatched.
@@ -59,11 +59,7 @@ class History:
         self.told_at_ms = 0
         self._told: bytes | None = None  # the last
         self._values: dict[str, int | bytes] | None = {}  # of it, None until somebody looks
-        self._watched = b""  # of it, and what these fields mean here:
-        self._told_mac = b""
-        self._told_regime: int | None = None
-        self._told_role = ""
-        self._told_battery: int | None = None
+        self._watched: Watch | None = None  # of it
         self.reputation_permille: int | None = None
         self.last_seen_ms: int | None = None
         self.packets = self.lost = self.bytes_air = self.bytes_data = 0
@@ -82,50 +78,36 @@ class History:
         if not self.named and len(layout) == len(self.channels):
             self.channels = layout
 
-    def frames(self, frames: Frames, places: Sequence[int]) -> list[tuple[int, bytes]]:
-        """Fold the frames at `places`, which are this board's; return the models that it says anew: (epoch, hash)."""
-        told, swarms_ms, sizes, last = frames.told, frames.swarm_ms, frames.size, places[-1]
-        self.packets += len(places)
-        self.lost = frames.lost[last]
-        if frames.kind[last] == DATA:
-            self.bytes_data += sizes[last]
-        models: list[tuple[int, bytes]] = []
-        newest_ms, size, watched = self.last_seen_ms or 0, 0, self._watched
-        for at in places:
-            size += sizes[at]
-            swarm_ms, said = swarms_ms[at], told[at]
-            if swarm_ms > newest_ms:
-                newest_ms = swarm_ms
-            if said is None:  # none but the last
-                continue
-            if frames.watched[at] != watched:
-                watched = frames.watched[at]
-                self._charged()
-                self._told, self._values, self.told_at_ms = said, None, swarm_ms
-                models += self._watch()
-                self._charged()
-            self._told, self.told_at_ms = said, swarm_ms
+    def heard(self, packets: int, size: int, newest_ms: int, lost: int, sampled: bool) -> None:
+        """Count frames: how many, their bytes, the newest swarm time, frames lost by then, whether it held samples."""
+        self.packets += packets
         self.bytes_air += size
-        self.last_seen_ms, self._watched = newest_ms, watched
-        if told[places[0]] is not None:
-            self._charged()
-            # A frame with samples or a HELLO may have said otherwise meanwhile.
-            self._values, self.regime, self.role = None, self._told_regime, self._told_role or self.role
-        return models
+        if sampled:
+            self.bytes_data += size
+        self.last_seen_ms = max(self.last_seen_ms or 0, newest_ms)
+        self.lost = lost
 
-    def _watch(self) -> list[tuple[int, bytes]]:
-        """Take what is watched of the last telemetry; return the model that it names."""
-        mac, model, epoch, role = self.told["mac"], self.told["model"], self.number("epoch"), self.number("role")
-        assert isinstance(mac, bytes) and isinstance(model, bytes)
-        if mac != self._told_mac:
-            self._told_mac, self.mac = mac, mac.hex(":")
-        self._told_role = ROLES[role] if role is not None and role < len(ROLES) else ""
-        self._told_regime, self._told_battery = self.number("regime"), self.battery_permille
-        return [(epoch, model)] if epoch else []
+    def say(self, told: bytes, watched: tuple[Any, ...], first_ms: int, last_ms: int) -> tuple[int, bytes] | None:
+        """Take telemetry: the last of some that are alike in what is watched, and when the board said first and last.
+
+        `watched`: the fields of a Watch. Returns the model that it names, (epoch, hash), where that may be another.
+        """
+        says, model = Watch._make(watched), None
+        if says != self._watched:
+            self._watched = says
+            self.told_at_ms, self.mac = first_ms, says.raw("mac").hex(":")
+            self._charged()
+            if says.epoch:
+                model = says.epoch, says.raw("model")
+        self._told, self._values, self.told_at_ms = told, None, last_ms
+        self._charged()
+        self.regime = says.regime  # samples or a HELLO may have said otherwise meanwhile
+        self.role = ROLES[says.role] if says.role < len(ROLES) else self.role
+        return model
 
     def _charged(self) -> None:
         """Remember the charge of the last telemetry; of many alike the first and the last."""
-        points, charge = self._battery, self._told_battery
+        points, charge = self._battery, self.battery_permille
         if charge is None or (points and points[-1] == (self.told_at_ms, charge)):
             return
         if len(points) > 1 and points[-1][1] == points[-2][1] == charge and points[-1][0] < self.told_at_ms:
@@ -185,8 +167,8 @@ class History:
     @property
     def battery_permille(self) -> int | None:
         """Charge left, None when unknown or on USB power."""
-        value = self.number("battery_permille")
-        return value if value is not None and value <= 1000 else None
+        told = self._watched
+        return told.battery_permille if told is not None and told.battery_permille <= 1000 else None
 
     @property
     def model_hash(self) -> str | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from qres.codec import Checkpoint
 
 
@@ -25,32 +27,36 @@ class Packet(NamedTuple):
     size: int
     lost: int  # frames of this node that are known to be missing so far
     told: bytes | None  # the payload, which `qres.telemetry.unpack` reads
-    watched: bytes  # of it, as `qres_host.told` says
 
 
 class Frames(NamedTuple):
-    """Radio frames that were accepted one after the other, by columns: one for each field of Packet, in its order.
+    """Radio frames that were accepted one after the other, by columns: one for each field of Packet, and one more.
 
     Of boards that tell much, nothing is done with each frame that can be done with many. A frame whose payload brings
     records of its own is the last, and they follow; so all but the last are telemetry.
     """
 
-    arrival_ms: Sequence[int]
-    device: Sequence[str]
-    swarm_ms: Sequence[int]
-    node: Sequence[int]
-    session: Sequence[int]
-    counter: Sequence[int]
-    kind: Sequence[int]
-    rssi_dbm: Sequence[int]
-    size: Sequence[int]
-    lost: Sequence[int]
-    told: Sequence[bytes | None]
-    watched: Sequence[bytes]
+    arrival_ms: NDArray[np.int64]
+    device: NDArray[np.object_]  # str
+    swarm_ms: NDArray[np.int64]
+    node: NDArray[np.int64]
+    session: NDArray[np.int64]
+    counter: NDArray[np.int64]
+    kind: NDArray[np.uint8]
+    rssi_dbm: NDArray[np.int8]
+    size: NDArray[np.int64]
+    lost: NDArray[np.int64]
+    told: list[bytes | None]
+    watched: NDArray[np.int64]  # a row each, as qres_host.told.read says
+
+    def part(self, at: int, end: int) -> Frames:
+        """Return the frames from `at` to `end`."""
+        return Frames._make(column[at:end] for column in self)
 
     def packets(self) -> Iterator[Packet]:
         """Yield the frames one by one."""
-        return map(Packet._make, zip(*self, strict=True))
+        columns = [column if isinstance(column, list) else column.tolist() for column in self[:-1]]
+        return map(Packet._make, zip(*columns, strict=True))
 
 
 class Rejected(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from qres_host.capture import SUFFIX, CaptureReader
-from qres_host.decoder import Decoder
+from qres_host.decoder import Decoder, batches
 from qres_host.errors import FAILURE, OK, PARTIAL, USAGE, QresError
 from qres_host.keys import KEY_VARIABLE as KEY_VARIABLE
 from qres_host.keys import find_key as find_key
@@ -34,21 +34,21 @@ def replay_capture(
     view = view if view is not None else View()
     store = Store(db, reader.started_ms) if db is not None else None
     decoder = Decoder(key, view, store)
-    started_s, records = time.monotonic(), 0
+    started_s, count = time.monotonic(), 0
     try:
-        for record in reader:
-            records += 1
+        for records in ([record] for record in reader) if speed else batches(reader):
+            count += len(records)
             if speed:
-                due_s = started_s + record.arrival_ms / 1000 / speed
+                due_s = started_s + records[0].arrival_ms / 1000 / speed
                 time.sleep(max(due_s - time.monotonic(), 0))
-            decoder.feed(record, wait=True)
+            decoder.feed_all(records, wait=True)
     finally:
         decoder.close()
         if store is not None:
             store.close()
     view.freeze()
     totals = view.totals()
-    return {"records": records, "damaged_bytes": reader.damaged_bytes, **decoder.counters(), **totals}
+    return {"records": count, "damaged_bytes": reader.damaged_bytes, **decoder.counters(), **totals}
 
 
 def text_lines(summary: dict[str, Any]) -> Iterator[str]:

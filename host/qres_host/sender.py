@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 
 from qres.codec import Checkpoint
 from qres.detect import Spikes
@@ -73,3 +74,16 @@ class Sender:
         self.accepted += 1
         self.lost = self.lost_before + self.top - self.first + 1 - self.accepted
         return ""
+
+    def accept_run(self, session: int, counter: int, count: int) -> Iterator[tuple[int, str, int]]:
+        """Accept frames whose counters follow each other; yield of those judged alike: number, verdict, lost so far."""
+        end = counter + count
+        while counter < end:
+            verdict, alike = self.accept(session, counter), 1
+            if not verdict and counter == self.top:  # then each of the others is the next one
+                alike = end - counter
+                self.top += alike - 1
+                self._fresh += alike - 1
+                self.accepted += alike - 1
+            yield alike, verdict, self.lost
+            counter += alike

@@ -72,7 +72,7 @@ class Store:
         self.path = Path(path)
         self.dropped = self.written = 0
         self.error = ""
-        self._macs: dict[int, bytes] = {}
+        self._macs: dict[int, int] = {}
         self._batch = Batch(self._macs)  # what comes next
         self._lock = threading.Lock()  # of the batch
         self._most = queue_records

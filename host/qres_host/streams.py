@@ -12,13 +12,16 @@ import contextlib
 import json
 import struct
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from qres import codec, config, model, packet
 from qres.detect import Spikes
 
 from qres_host import told, wire
+from qres_host.columns import runs
 from qres_host.coverage import Coverage
 from qres_host.records import (
     Alert,
@@ -43,13 +46,18 @@ NAME_CHARACTERS = 32  # of a board, as its configuration allows
 MODELS_MAX = 256
 HELD_MAX = 512
 _SIGMA = int(str(config.DEFAULTS["sigma"]))  # of the spike detector: the same as on the boards
-_HEADS = struct.Struct("<QbBIHHB")  # what a gateway adds to a frame, and the frame's head with its counter in two parts
-_unpack_heads = _HEADS.unpack_from
-_GATEWAY_BYTES = 9
-_HEAD, _TAG, _TELEMETRY = packet.HEAD, packet.TAG, packet.TELEMETRY
-_LEAST, _MOST = _GATEWAY_BYTES + _HEAD + _TAG, _GATEWAY_BYTES + packet.FRAME_MAX
+# The head on the serial line, what a gateway adds to a frame, and the frame's own head with its counter in two parts.
+_HEADS = np.dtype([
+    ("type", "u1"), ("seq", "<u2"),
+    ("swarm_ms", "<u8"), ("rssi_dbm", "i1"),
+    ("first", "u1"), ("node", "<u4"), ("session", "<u2"), ("low", "<u2"), ("high", "u1"),
+])  # fmt: skip
+_BEFORE = _HEADS.itemsize - packet.HEAD  # bytes before a frame ...
+_BEHIND = wire.CRC_BYTES  # ... and behind it
+_LEAST, _MOST = _BEFORE + packet.HEAD + packet.TAG + _BEHIND, _BEFORE + packet.FRAME_MAX + _BEHIND
 _NO_FRAME = bytes(_LEAST)
-_KINDS = {packet.VERSION << 4 | kind: kind for kind in range(packet.DATA, packet.OTA + 1)}
+_KINDS = np.zeros(256, np.uint8)  # by a frame's first byte
+_KINDS[[packet.VERSION << 4 | kind for kind in range(packet.DATA, packet.OTA + 1)]] = range(packet.DATA, packet.OTA + 1)
 _NODE_MAX = 0x3FFFFFFF  # 30 bits
 _SWARM_MS_MAX = 1 << 47  # the limit that announcements have
 _POINT = struct.Struct("<IH")
@@ -91,18 +99,20 @@ class Streams:
     def feed_all(self, chunks: Iterable[tuple[int, str, Iterable[wire.Run | wire.Text]]]) -> list[Found]:
         """The same for many: (arrival_ms, device, items) of each, in the order in which they came."""
         out: list[Found] = []
-        arrivals: list[int] = []  # of radio frames: what checks them does so with many at once
+        arrivals: list[int] = []  # of runs of radio frames: what checks them does so with many at once
         devices: list[str] = []
-        payloads: list[bytes] = []
+        counts: list[int] = []
+        frames: list[bytes] = []
         for arrival_ms, device, items in chunks:
             for item in items:
                 if isinstance(item, wire.Run) and item.type == wire.RADIO:
-                    payloads += item.payloads
-                    arrivals += [arrival_ms] * len(item.payloads)
-                    devices += [device] * len(item.payloads)
+                    frames += item.bodies
+                    arrivals.append(arrival_ms)
+                    devices.append(device)
+                    counts.append(len(item.bodies))
                     continue
-                self._radio(out, arrivals, devices, payloads)
-                arrivals, devices, payloads = [], [], []
+                self._radio(out, arrivals, devices, counts, frames)
+                arrivals, devices, counts, frames = [], [], [], []
                 if isinstance(item, wire.Text):
                     self._event(out, arrival_ms, device, "text", item.line, None)
                 elif item.type == wire.POINTS:
@@ -111,7 +121,7 @@ class Streams:
                 else:
                     for payload in item.payloads:
                         self._report(out, arrival_ms, device, item.type, payload)
-        self._radio(out, arrivals, devices, payloads)
+        self._radio(out, arrivals, devices, counts, frames)
         return out
 
     def lost(self, node: int) -> int:
@@ -165,64 +175,85 @@ class Streams:
             return
         self._event(out, arrival_ms, device, kind, text, value)
 
-    def _radio(self, out: list[Found], arrivals: list[int], devices: list[str], payloads: list[bytes]) -> None:
-        """Take radio frames, each step for all of them. The same as `packet.parse` and `packet.verify`."""
-        if not payloads:
+    def _radio(
+        self,
+        out: list[Found],
+        arrivals: Sequence[int],
+        devices: Sequence[str],
+        counts: Sequence[int],
+        frames: list[bytes],
+    ) -> None:
+        """Take radio frames, `counts` of them by each arrival and device, each step for all of them.
+
+        `frames` are bodies of the serial line. The same as `packet.parse` and `packet.verify`.
+        """
+        if not frames:
             return
-        if min(map(len, payloads)) < _LEAST or max(map(len, payloads)) > _MOST:
-            payloads = [p if _LEAST <= len(p) <= _MOST else _NO_FRAME for p in payloads]
-        swarms_ms, rssis_dbm, firsts, numbers, sessions, lows, highs = zip(*map(_unpack_heads, payloads), strict=True)
-        counters = [low | high << 16 for low, high in zip(lows, highs, strict=True)]
-        kinds = [_KINDS.get(first, 0) for first in firsts]
-        bodies = [payload[_HEADS.size : -_TAG] for payload in payloads]
-        mine = [body if kind == _TELEMETRY else b"" for body, kind in zip(bodies, kinds, strict=True)]
-        right = self._tags.right(payloads, _GATEWAY_BYTES)
-        verdicts, lost = self._judge(zip(kinds, numbers, swarms_ms, right, sessions, counters, strict=True))
+        sizes = np.fromiter(map(len, frames), np.int64, len(frames))
+        if sizes.min() < _LEAST or sizes.max() > _MOST:
+            frames = [frame if _LEAST <= len(frame) <= _MOST else _NO_FRAME for frame in frames]
+        heads = np.frombuffer(b"".join([frame[: _HEADS.itemsize] for frame in frames]), _HEADS)
+        kinds = _KINDS.take(heads["first"])
+        node, session = heads["node"].astype(np.int64), heads["session"].astype(np.int64)
+        counter = heads["low"] | heads["high"].astype(np.int64) << 16
+        formed = (kinds > 0) & (node <= _NODE_MAX) & (heads["swarm_ms"] < _SWARM_MS_MAX)
+        right = formed & self._tags.right(frames, _BEFORE, _BEHIND)
+        verdicts = {i: "bad tag" if formed[i] else "malformed" for i in (~right).nonzero()[0].tolist()}
+        lost = self._judge(verdicts, right.nonzero()[0], node, session, counter)
+        bodies: list[bytes | None] = [frame[_HEADS.itemsize : -packet.TAG - _BEHIND] for frame in frames]
+        watched = told.read([body or b"" for body in _where(bodies, kinds == packet.TELEMETRY)])
+        said = watched[:, 0] >= 0
         columns = Frames(
-            arrivals, devices, swarms_ms, numbers, sessions, counters, kinds, rssis_dbm,
-            [len(payload) - _GATEWAY_BYTES for payload in payloads], lost, *told.read(mine),
+            np.repeat(np.array(arrivals), counts), np.repeat(np.array(devices, object), counts),
+            heads["swarm_ms"].astype(np.int64), node, session, counter, kinds, heads["rssi_dbm"],
+            sizes - _BEFORE - _BEHIND, lost, _where(bodies, said), watched,
         )  # fmt: skip
         at = 0
-        for i in [i for i, said in enumerate(columns.told) if said is None or verdicts[i]]:  # with more to do than most
-            end = i if verdicts[i] else i + 1
-            self._heard(out, columns, at, end)
+        # Those with more to do than most.
+        for i in sorted({*(~said).nonzero()[0].tolist(), *verdicts}):
+            verdict = verdicts.get(i, "")
+            self._heard(out, columns, at, i if verdict else i + 1)
             at = i + 1
-            if not verdicts[i]:
-                self._body(out, Packet._make([column[i] for column in columns]), bodies[i])
-            elif verdicts[i] == AGAIN:
+            if not verdict:
+                (packet_at,) = columns.part(i, at).packets()
+                self._body(out, packet_at, bodies[i] or b"")
+            elif verdict == AGAIN:
                 self.duplicates += 1
             else:
-                self._reject(out, arrivals[i], devices[i], verdicts[i])
-        self._heard(out, columns, at, len(payloads))
+                self._reject(out, int(columns.arrival_ms[i]), columns.device[i], verdict)
+        self._heard(out, columns, at, len(frames))
 
-    def _judge(self, heads: Iterable[tuple[int, int, int, bool, int, int]]) -> tuple[list[str], list[int]]:
-        """Return what is wrong with each frame ("" for nothing), and how many of its node are lost so far.
-
-        `heads`: kind, node, swarm time (ms), whether the tag is right, session and counter of each.
-        """
-        nodes = self._nodes
-        verdicts, lost = [], []
-        for kind, number, swarm_ms, right, session, counter in heads:
-            missing = 0
-            if not kind or number > _NODE_MAX or swarm_ms >= _SWARM_MS_MAX:
-                verdict = "malformed"
-            elif not right:
-                verdict = "bad tag"
-            else:
-                node = nodes.get(number)
-                if node is None:
-                    node = nodes[number] = Sender()
-                verdict = node.accept(session, counter)
-                missing = node.lost
-            verdicts.append(verdict)
-            lost.append(missing)
-        return verdicts, lost
+    def _judge(
+        self,
+        verdicts: dict[int, str],
+        places: NDArray[np.int64],
+        node: NDArray[np.int64],
+        session: NDArray[np.int64],
+        counter: NDArray[np.int64],
+    ) -> NDArray[np.int64]:
+        """Add to `verdicts` what is wrong with the frames at `places`; return how many of its node each knows lost."""
+        lost = np.zeros_like(node)
+        order = places.take(node.take(places).argsort(kind="stable"))
+        columns = node, session, counter = [column.take(order) for column in (node, session, counter)]
+        starts, ends = runs(node, session, counter - np.arange(len(order)))
+        heads = [column.take(starts).tolist() for column in columns]
+        for number, of, first, at, end in zip(*heads, starts.tolist(), ends.tolist(), strict=True):
+            sender = self._nodes.get(number)
+            if sender is None:
+                sender = self._nodes[number] = Sender()
+            for alike, verdict, missing in sender.accept_run(of, first, end - at):
+                alike_places = order[at : at + alike]
+                lost[alike_places] = missing
+                if verdict:
+                    verdicts.update(dict.fromkeys(alike_places.tolist(), verdict))
+                at += alike
+        return lost
 
     def _heard(self, out: list[Found], columns: Frames, at: int, end: int) -> None:
         """Pass on the accepted frames from `at` to `end`."""
         if at < end:
             self.accepted += end - at
-            out.append(columns if end - at == len(columns.node) else _part(columns, at, end))
+            out.append(columns.part(at, end))
 
     def _body(self, out: list[Found], at: Packet, body: bytes) -> None:
         """Decode the payload of an accepted frame."""
@@ -323,8 +354,11 @@ class Streams:
         return bits
 
 
-def _part(columns: Frames, at: int, end: int) -> Frames:
-    return Frames._make(column[at:end] for column in columns)
+def _where(bodies: list[bytes | None], chosen: NDArray[np.bool_]) -> list[bytes | None]:
+    """Return the bodies that are chosen, None instead of the others."""
+    if chosen.all():
+        return bodies
+    return [body if yes else None for body, yes in zip(bodies, chosen.tolist(), strict=True)]
 
 
 def points_frames(points: Iterable[tuple[int, bytes]]) -> bytes:

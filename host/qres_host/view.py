@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, OrderedDict, defaultdict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 from qres import codec, packet
 from qres.config import DEFAULTS
 from qres.regime import NAMES as REGIME_NAMES
 
 from qres_host.boards import board_of_hello, channels_of, parse_mac
+from qres_host.columns import runs
 from qres_host.compare import outlying
 from qres_host.history import GRACE_MS, History, Truth
 from qres_host.records import Coded, Event, Found, Frames, Joined, Model, Rejected, Samples
@@ -226,17 +228,26 @@ class View:
             }
 
     def _frames(self, frames: Frames) -> None:
-        places: defaultdict[int, list[int]] = defaultdict(list)
-        for at, node in enumerate(frames.node):
-            places[node].append(at)
-        for node, theirs in places.items():
-            board = self._board(node)
-            # What a board says again of an epoch changes nothing there.
-            for epoch, model in board.frames(frames, theirs):
-                self._epoch(epoch).told[node] = model
-        for arrival_ms, swarm_ms in zip(frames.arrival_ms, frames.swarm_ms, strict=True):
-            if swarm_ms != self._swarm_ms:
-                self._tick(arrival_ms, swarm_ms)
+        order = frames.node.argsort(kind="stable")
+        node, swarm_ms, watched = (c.take(order, axis=0) for c in (frames.node, frames.swarm_ms, frames.watched))
+        starts, ends = runs(node, watched)  # of the same board, which says nothing new
+        lasts = ends - 1
+        last = order.take(lasts)
+        heard = (
+            ends - starts, np.add.reduceat(frames.size.take(order), starts), np.maximum.reduceat(swarm_ms, starts),
+            frames.lost[last], frames.kind[last] == packet.DATA,
+        )  # fmt: skip
+        said = (last, watched[starts], swarm_ms[starts], swarm_ms[lasts])
+        for at, *columns in zip(*[column.tolist() for column in (node[starts], *heard, *said)], strict=True):
+            board, told = self._board(at), frames.told[columns[5]]
+            board.heard(*columns[:5])
+            if told is not None:
+                model = board.say(told, *columns[6:])
+                if model is not None:  # what a board says again of an epoch changes nothing there
+                    self._epoch(model[0]).told[at] = model[1]
+        turns, _ = runs(frames.swarm_ms)
+        for arrival_ms, at_ms in zip(frames.arrival_ms[turns].tolist(), frames.swarm_ms[turns].tolist(), strict=True):
+            self._tick(arrival_ms, at_ms)
 
     def _samples(self, samples: Samples) -> None:
         board = self._board(samples.node)

@@ -22,8 +22,9 @@ PAYLOAD_MAX = 2048
 
 MAX_ENCODED = 4096  # twice the longest legal frame (2,048 bytes of payload): longer ones are garbage
 _HEAD = struct.Struct("<BH")
+HEAD_BYTES, CRC_BYTES = _HEAD.size, 2
 _RESIDUE = 0x1D0F
-_MIN_FRAME = _HEAD.size + 2
+_MIN_FRAME = HEAD_BYTES + CRC_BYTES
 # Control characters that begin no frame type, because terminals and the raw REPL use them in text.
 _TEXT_CONTROLS = frozenset(b"\b\t\n\r\x1b")
 _CONTROLS = frozenset(range(1, 32)) - _TEXT_CONTROLS
@@ -41,11 +42,18 @@ class Frame(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Frames of one `type` that came one after the other: a `seq` and a `payload` of each."""
+    """Frames of one `type` that came one after the other.
+
+    `bodies` are whole: HEAD_BYTES of type and number, the payload, CRC_BYTES. Who takes many cuts only what he needs.
+    """
 
     type: int
-    seqs: list[int]
-    payloads: list[bytes]
+    bodies: list[bytes]
+
+    @property
+    def payloads(self) -> list[bytes]:
+        """The payload of each."""
+        return [body[HEAD_BYTES:-CRC_BYTES] for body in self.bodies]
 
 
 class Text(NamedTuple):
@@ -86,7 +94,7 @@ class Deframer:
             if isinstance(item, Text):
                 found.append(item)
             else:
-                found += map(Frame, repeat(item.type), item.seqs, item.payloads)
+                found += map(Frame, repeat(item.type), map(_seq, item.bodies), item.payloads)
         return found
 
     def runs(self, data: bytes) -> list[Run | Text]:
@@ -145,9 +153,8 @@ class Deframer:
         for kind, same in groupby(kinds):
             end = at + len(list(same))
             run = bodies[at:end]
-            seqs = [body[1] | body[2] << 8 for body in run]
-            self._count(seqs)
-            items.append(Run(kind, seqs, [body[3:-2] for body in run]))
+            self._count([body[1] | body[2] << 8 for body in run])
+            items.append(Run(kind, run))
             at = end
         return True
 
@@ -209,6 +216,10 @@ class Deframer:
                 continue
             # Lines of a terminal's width times fifty help nobody: long ones are cut into several.
             items.extend(Text(line[i : i + MAX_ENCODED]) for i in range(0, len(line), MAX_ENCODED))
+
+
+def _seq(body: bytes) -> int:
+    return body[1] | body[2] << 8
 
 
 def _may_be_frame(piece: bytes) -> bool:

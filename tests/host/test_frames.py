@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qres import packet, telemetry
 from qres_host import frames
-from qres_host.frames import FRAMES, FrameTable, Place, gather, read_frames
+from qres_host.frames import FRAMES, FrameTable, gather, read_frames
 from qres_host.records import Packet
 from qres_host.store import open_database
 from traffic import telling, together
@@ -23,17 +23,15 @@ NODE = 7
 def heard(counter: int, device: str = "gate", session: int = 1, at_ms: int = 5) -> Packet:
     """Return a frame; every third is telemetry."""
     said = telling(NODE, samples=counter)
-    told, watched = (said.told, said.watched) if counter % 3 == 0 else (None, b"")
+    told = said.told if counter % 3 == 0 else None
     kind = packet.TELEMETRY if told is not None else packet.DATA
     rssi_dbm, size = -128 + counter % 256, 18 + counter % 233
-    return Packet(at_ms, device, 2**46, NODE, session, counter, kind, rssi_dbm, size, 0, told, watched)
+    return Packet(at_ms, device, 2**46, NODE, session, counter, kind, rssi_dbm, size, 0, told)
 
 
 def write(table: FrameTable, *packets: Packet) -> None:
     """Write frames as one transaction does."""
-    fresh: dict[Place, list[bytes]] = {}
-    gather(fresh, together(packets))
-    table.write(fresh)
+    table.write(gather([together(packets)]))
 
 
 def stored(database: sqlite3.Connection) -> list[tuple[int, int, str, int]]:
@@ -94,9 +92,7 @@ def test_any_blob_is_a_chunk_or_a_value_error(blob: bytes) -> None:
 
 
 def test_a_chunk_that_was_cut_is_none() -> None:
-    fresh: dict[Place, list[bytes]] = {}
-    gather(fresh, together([heard(3), heard(4)]))
-    ((_, told),) = fresh.items()
+    ((_, told),) = gather([together([heard(3), heard(4)])]).items()
     rows = {row[0]: row for row in told}
     blob = frames.pack({"x" * 300: rows})
     assert frames.unpack(blob) == {"x" * 255: rows}

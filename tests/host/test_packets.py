@@ -30,7 +30,7 @@ from qres_host.store import Store
 from qres_host.streams import Streams, points_frames
 from qres_host.view import View
 from qres_host.wire import POINTS as POINTS_FRAME
-from qres_host.wire import Deframer, Run
+from qres_host.wire import Deframer, encode_frame
 from traffic import KEY, Swarm
 
 CONFIG = {
@@ -240,7 +240,7 @@ def test_any_packet_from_any_checkpoint_is_data_or_a_codec_error(payload: bytes,
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=300))
 def test_any_checkpoints_frame_is_harmless(payload: bytes) -> None:
-    assert Streams(KEY).feed(0, "checkpoints", [Run(POINTS_FRAME, [0], [payload])]) == []
+    assert Streams(KEY).feed(0, "checkpoints", Deframer().runs(encode_frame(POINTS_FRAME, 0, payload))) == []
 
 
 @settings(max_examples=60, deadline=None)

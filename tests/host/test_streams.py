@@ -9,13 +9,18 @@ from qres_host.coverage import Coverage
 from qres_host.records import Found, Frames, Model, Rejected, Samples
 from qres_host.sender import WINDOW, Sender
 from qres_host.streams import HELD_MAX, Streams
-from qres_host.wire import RADIO, Deframer, Run, encode_frame
+from qres_host.wire import RADIO, Deframer, Run, Text, encode_frame
 from traffic import KEY, PERIOD_MS, Swarm, mac_of, truth
 
 
 def records(streams: Streams, data: bytes) -> list[Found]:
     """Return what comes of the bytes of a port."""
     return streams.feed(0, "port", Deframer().runs(data))
+
+
+def radio(payload: bytes) -> list[Run | Text]:
+    """Return what a deframer makes of what a gateway heard."""
+    return Deframer().runs(encode_frame(RADIO, 0, payload))
 
 
 def samples_of(found: list[Found]) -> dict[tuple[int, int], tuple[int | None, ...]]:
@@ -119,7 +124,7 @@ def test_any_payload_is_a_record_or_a_refusal(kind: int, payload: bytes) -> None
 @given(st.integers(1, 6), st.binary(max_size=232))
 def test_any_content_under_a_valid_tag_never_raises(kind: int, payload: bytes) -> None:
     frame = bytes(8) + b"\0" + packet.seal(KEY, kind, 5, 1, 1, payload)
-    found = Streams(KEY).feed(0, "port", [Run(RADIO, [0], [frame])])
+    found = Streams(KEY).feed(0, "port", radio(frame))
     assert isinstance(found[0], Frames)
 
 
@@ -133,7 +138,7 @@ def test_a_frame_is_malformed_where_the_boards_parser_says_so(body: bytes, first
         reason = "malformed"
     else:
         reason = "bad tag"
-    (found,) = Streams(KEY).feed(0, "port", [Run(RADIO, [0], [bytes(9) + frame])])
+    (found,) = Streams(KEY).feed(0, "port", radio(bytes(9) + frame))
     assert isinstance(found, Rejected) and found.reason == reason
 
 
@@ -141,7 +146,7 @@ def test_a_gateway_with_an_absurd_clock_is_refused() -> None:
     frame = packet.seal(KEY, packet.ALERT, 5, 1, 1, packet.pack_alert(1, 1, 1))
     for swarm_ms, record in ((2**47 - 1, Frames), (2**47, Rejected), (2**64 - 1, Rejected)):
         head = swarm_ms.to_bytes(8, "little") + b"\0"
-        assert isinstance(Streams(KEY).feed(0, "port", [Run(RADIO, [0], [head + frame])])[0], record)
+        assert isinstance(Streams(KEY).feed(0, "port", radio(head + frame))[0], record)
 
 
 @settings(max_examples=200, deadline=None)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from qres import telemetry
 from qres.packet import PacketError
-from qres_host.history import History
-from qres_host.told import read
-from traffic import telling, together
+from qres_host.records import Samples
+from qres_host.told import Watch, read
+from qres_host.view import View
+from traffic import CHANNELS, telling, together
+
+MAC = "02:00:00:00:00:05"
+ZERO: dict[str, int | bytes] = {name: 0 if kind == "uint" else bytes(int(kind[5:])) for name, kind in telemetry.FIELDS}
+BYTE = st.integers(0, 255)
 
 NUMBER = st.one_of(st.integers(0, 200), st.integers(0, 2**63 - 1))
 VALUES = st.fixed_dictionaries(
@@ -23,8 +30,29 @@ def both(payload: bytes) -> tuple[object, object]:
         expected: object = telemetry.unpack(payload)
     except PacketError:
         expected = None
-    (found,), _ = read([payload])
-    return expected, telemetry.unpack(found) if found is not None else None
+    (row,) = read([payload])
+    return expected, telemetry.unpack(payload) if row[0] >= 0 else None
+
+
+def watching() -> View:
+    """Return a view that knows the channels of the board at MAC."""
+    view = View()
+    view.register(MAC, channels=CHANNELS)
+    return view
+
+
+def charges(view: View, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
+    """Return what the chart of the board shows of its battery."""
+    chart = view.series(MAC, 0, start_ms, end_ms, 100)
+    assert chart is not None
+    return list(zip(chart["energy"]["t"], chart["energy"]["battery_permille"], strict=True))
+
+
+def shown(view: View) -> dict[str, Any]:
+    """Return the board as the dashboards show it."""
+    board = view.board(MAC)
+    assert board is not None
+    return board
 
 
 @settings(max_examples=300, deadline=None)
@@ -32,7 +60,6 @@ def both(payload: bytes) -> tuple[object, object]:
 def test_good_and_damaged_telemetry_is_judged_alike(values: dict[str, int | bytes], data: st.DataObject) -> None:
     payload = telemetry.pack(values)
     assert both(payload) == (values, values)
-    assert read([payload])[0] == [payload] and payload[:6] == values["mac"]
     hurt = bytearray(payload)
     for _ in range(data.draw(st.integers(1, 3))):
         hurt[data.draw(st.integers(0, len(hurt) - 1))] ^= data.draw(st.integers(0, 255))
@@ -51,12 +78,31 @@ def test_hostile_bytes_are_judged_alike(payload: bytes) -> None:
     assert expected == got
 
 
-@settings(max_examples=100, deadline=None)
-@given(VALUES, VALUES)
-def test_what_a_view_follows_is_in_what_is_watched(one: dict[str, int | bytes], other: dict[str, int | bytes]) -> None:
-    _, (a, b) = read([telemetry.pack(one), telemetry.pack(other)])
-    names = ("mac", "role", "regime", "battery_permille", "epoch", "model")
-    assert (a == b) <= all(one[name] == other[name] for name in names)
+def damaged(payload: bytes, cut: int, place: int, flip: int) -> bytes:
+    """Return telemetry that lost its end or has another byte; as it was where `place` is beyond it."""
+    hurt = bytearray(payload[: max(len(payload) - cut, 0)])
+    if place < len(hurt):
+        hurt[place] ^= flip
+    return bytes(hurt)
+
+
+DAMAGED = st.builds(damaged, VALUES.map(telemetry.pack), st.sampled_from((0, 0, 0, 1, 30)), st.integers(0, 200), BYTE)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.one_of(DAMAGED, st.binary(max_size=40), st.just(b"")), max_size=12))
+@example([b"\xff" * 40] * 3)
+@example([telemetry.pack(ZERO), b"\xff" * 9, telemetry.pack(ZERO)])
+def test_among_others_each_is_judged_as_alone_and_gives_what_is_watched(payloads: list[bytes]) -> None:
+    for payload, row in zip(payloads, read(payloads), strict=True):
+        watched = Watch._make(row.tolist())
+        try:
+            values = telemetry.unpack(payload)
+        except PacketError:
+            assert set(watched) == {-1}
+            continue
+        assert (watched.raw("mac"), watched.raw("model")) == (values["mac"], values["model"])
+        assert watched[1:-1] == tuple(values[name] for name in Watch._fields[1:-1])
 
 
 def test_a_board_shows_its_newest_telemetry_and_every_change_of_charge() -> None:
@@ -65,26 +111,32 @@ def test_a_board_shows_its_newest_telemetry_and_every_change_of_charge() -> None
         for i in range(9)
     ]
     for size in (1, 2, 5, 9):  # however many come together
-        board, models = History(5, 3_600_000), []
+        view = watching()
         for at in range(0, 9, size):
-            models += board.frames(together(said[at : at + size]), range(len(said[at : at + size])))
-        assert [epoch for epoch, _ in models] == [2, 2, 3, 3, 4]  # again where the charge is another
-        assert board.battery(0, 9000) == ([0, 2000, 3000, 5000, 6000, 8000], [900, 900, 899, 899, 898, 898])
-        assert (board.number("samples"), board.told_at_ms, board.role) == (8, 8000, "sentinel")
-        assert (board.mac, board.packets, board.last_seen_ms) == ("02:00:00:00:00:05", 9, 8000)
-        board.regime, board.role = 2, "scheduled"  # as samples and a HELLO may say
-        last = telling(5, 9000, battery_permille=898, samples=9, regime=1, role=1, epoch=4)
-        assert not board.frames(together([last]), [0])
-        assert (board.regime, board.role, board.told["samples"]) == (1, "sentinel", 9)
+            view.fold([together(said[at : at + size])])
+        assert charges(view, 0, 9000) == [(0, 900), (2000, 900), (3000, 899), (5000, 899), (6000, 898), (8000, 898)]
+        assert [each["epoch"] for each in view.models()["history"]] == [2, 3, 4]
+        board = shown(view)
+        assert (board["telemetry"]["samples"], board["role"], board["regime"]) == (8, "sentinel", "PreStorm")
+        assert (board["packets"], board["last_seen_ms"], board["epoch"]) == (9, 8000, 4)
+
+
+def test_what_samples_said_of_the_regime_holds_until_the_next_telemetry() -> None:
+    view = watching()
+    view.fold([together([telling(5, 1000, regime=1)])])
+    view.fold([Samples(5, 0, 1000, 2, [(1,)], [(None,)], [0], (0, True))])
+    assert shown(view)["regime"] == "Storm"
+    view.fold([together([telling(5, 2000, regime=1)])])
+    assert shown(view)["regime"] == "PreStorm"
 
 
 def test_a_window_shows_the_charge_also_where_nothing_changed_in_it() -> None:
-    board = History(5, 3_600_000)
+    view = watching()
     for i in range(40):
-        board.frames(together([telling(5, 1000 * i, battery_permille=900 if i < 30 else 800)]), [0])
-    assert board.battery(0, 39_000) == ([0, 29_000, 30_000, 39_000], [900, 900, 800, 800])
-    assert board.battery(5_000, 9_000) == ([5_000, 9_000], [900, 900])
-    assert board.battery(20_000, 35_000) == ([20_000, 29_000, 30_000, 35_000], [900, 900, 800, 800])
-    assert board.battery(40_000, 50_000) == ([], []) and History(6, 1).battery(0, 9) == ([], [])
-    board.frames(together([telling(5, 38_500, battery_permille=800)]), [0])  # late, by another gateway
-    assert board.battery(39_000, 39_000) == ([39_000], [800])
+        view.fold([together([telling(5, 1000 * i, battery_permille=900 if i < 30 else 800)])])
+    assert charges(view, 0, 39_000) == [(0, 900), (29_000, 900), (30_000, 800), (39_000, 800)]
+    assert charges(view, 5_000, 9_000) == [(5_000, 900), (9_000, 900)]
+    assert charges(view, 20_000, 35_000) == [(20_000, 900), (29_000, 900), (30_000, 800), (35_000, 800)]
+    assert charges(view, 40_000, 50_000) == []
+    view.fold([together([telling(5, 38_500, battery_permille=800)])])  # late, by another gateway
+    assert charges(view, 39_000, 39_000) == [(39_000, 800)]

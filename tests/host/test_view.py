@@ -8,7 +8,7 @@ import pytest
 from qres.detect import FAULT_BITS, MISSING, SATURATED, STUCK
 from qres_host.capture import Record
 from qres_host.decoder import Decoder
-from qres_host.history import RING, History
+from qres_host.history import RING
 from qres_host.view import View
 from traffic import CHANNELS, GATEWAY_MAC, KEY, PERIOD_MS, T0_MS, Swarm, mac_of, telling, together, truth
 
@@ -119,11 +119,11 @@ def test_losses_are_shown_where_they_are() -> None:
 
 
 def test_faults_of_sensors_are_named() -> None:
-    board = History(1, 3_600_000)
-    board.channels = [{"name": "temp"}, {"name": "wind"}]
-    assert board.faults() == []
-    board.frames(together([telling(1, faults=STUCK | (SATURATED | MISSING) << FAULT_BITS)]), [0])
-    assert board.faults() == ["temp stuck", "wind saturated", "wind missing"]
+    view, said = View(), telling(1, faults=STUCK | (SATURATED | MISSING) << FAULT_BITS)
+    view.register("02:00:00:00:00:01", channels=[{"name": "temp"}, {"name": "wind"}])
+    assert [board["faults"] for board in view.fleet()["boards"]] == [[]]
+    view.fold([together([said])])
+    assert [board["faults"] for board in view.fleet()["boards"]] == [["temp stuck", "wind saturated", "wind missing"]]
 
 
 def test_thinning_keeps_peaks_and_spikes() -> None:

@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Iterable
 
+import numpy as np
 from qres import codec, packet, telemetry
 from qres.model import Model
 from qres_host.records import Frames, Packet
@@ -37,13 +38,14 @@ def telling(node: int, swarm_ms: int = T0_MS, **over: int | bytes) -> Packet:
     """Return a frame with the telemetry of a node: what is named, else 0."""
     values = {name: 0 if kind == "uint" else bytes(int(kind[5:])) for name, kind in telemetry.FIELDS}
     payload = telemetry.pack({**values, "mac": b"\2\0" + node.to_bytes(4, "big"), **over})
-    (told,), (watched,) = read([payload])
-    return Packet(0, "gate", swarm_ms, node, 1, 1, packet.TELEMETRY, -60, len(payload) + 18, 0, told, watched)
+    return Packet(0, "gate", swarm_ms, node, 1, 1, packet.TELEMETRY, -60, len(payload) + 18, 0, payload)
 
 
 def together(packets: Iterable[Packet]) -> Frames:
     """Return frames as the record that a decoder makes of them."""
-    return Frames._make(map(list, zip(*packets, strict=True)))
+    *numbers, told = zip(*packets, strict=True)
+    columns = [np.array(column, object if column is numbers[1] else np.int64) for column in numbers]
+    return Frames._make([*columns, list(told), read([payload or b"" for payload in told])])
 
 
 class Swarm:

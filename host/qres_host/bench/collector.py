@@ -26,7 +26,7 @@ from qres_host.bench.present import deliver, measuring, options
 from qres_host.bench.sheet import Goal, Sheet, goal_sheet, number
 from qres_host.capture import Record
 from qres_host.collector import Collector
-from qres_host.decoder import Decoder
+from qres_host.decoder import Decoder, batches
 from qres_host.devices import Uri
 from qres_host.errors import QresError
 from qres_host.packets import PERIOD_MS, encode_stream
@@ -146,8 +146,9 @@ def _decode_us(stream: bytes, frames: int) -> float:
         store = Store(Path(folder) / "x.db", queue_records=1 << 30)
         decoder = Decoder(KEY, View(), store)
         before_s = _cpu_s()
-        for at in range(0, len(stream), CHUNK_BYTES):
-            decoder.feed(Record(at, "serial:///bench", stream[at : at + CHUNK_BYTES]), wait=True)
+        places = range(0, len(stream), CHUNK_BYTES)
+        for records in batches(Record(at, "serial:///bench", stream[at : at + CHUNK_BYTES]) for at in places):
+            decoder.feed_all(records, wait=True)
         store.close()
         spent_s = _cpu_s() - before_s
         if decoder.counters()["accepted"] != frames:
