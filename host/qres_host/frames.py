@@ -18,8 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from qres import telemetry
 
-from qres_host.columns import runs
 from qres_host.records import Frames
+from qres_host.runs import runs
 
 FRAMES = 16  # in a chunk
 OPEN_CHUNKS = 4096  # kept in memory between commits, written or not

@@ -21,7 +21,6 @@ from qres import codec, config, model, packet
 from qres.detect import Spikes
 
 from qres_host import told, wire
-from qres_host.columns import runs
 from qres_host.coverage import Coverage
 from qres_host.records import (
     Alert,
@@ -38,6 +37,7 @@ from qres_host.records import (
     Samples,
     Update,
 )
+from qres_host.runs import runs
 from qres_host.sender import AGAIN, Sender
 from qres_host.tags import Tags
 

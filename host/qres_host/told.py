@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from qres import telemetry
 
-from qres_host.columns import Places
+from qres_host.runs import Places
 
 _SIZES = {name: int(kind[5:]) if kind != "uint" else 0 for name, kind in telemetry.FIELDS}  # bytes, 0 of varints
 _VARINT_MAX = 9  # bytes

@@ -14,10 +14,10 @@ from qres.config import DEFAULTS
 from qres.regime import NAMES as REGIME_NAMES
 
 from qres_host.boards import board_of_hello, channels_of, parse_mac
-from qres_host.columns import runs
 from qres_host.compare import outlying
 from qres_host.history import GRACE_MS, History, Truth
 from qres_host.records import Coded, Event, Found, Frames, Joined, Model, Rejected, Samples
+from qres_host.runs import runs
 from qres_host.series import series
 
 EPOCHS_KEPT = 512

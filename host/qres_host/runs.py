@@ -1,4 +1,4 @@
-"""Tables as columns: what is done with many rows at once, NumPy does."""
+"""Rows beside each other that are alike, in tables that are kept as columns."""
 
 from __future__ import annotations
 
