@@ -28,8 +28,7 @@ class Tags:
             tag.update(frame[before:end])
             digests.append(tag.finalize())
         wanted = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, SHA256.digest_size)[:, :TAG].tobytes()
-        found = b"".join([frame[end:tag_end] for frame in frames])
-        if compare_digest(wanted, found):  # as nearly always
+        found = [frame[end:tag_end] for frame in frames]
+        if compare_digest(wanted, b"".join(found)):  # as nearly always
             return np.ones(len(frames), bool)
-        places = range(0, len(found), TAG)
-        return np.array([compare_digest(wanted[i : i + TAG], found[i : i + TAG]) for i in places], bool)
+        return np.array([compare_digest(wanted[i * TAG : (i + 1) * TAG], tag) for i, tag in enumerate(found)], bool)

@@ -44,5 +44,8 @@ def test_tags_say_what_the_boards_check_says() -> None:
     tags = Tags(KEY)
     hurt = [frame[:at] + bytes([frame[at] ^ 1]) + frame[at + 1 :] for at in range(len(frame))]
     frames = [frame, *hurt, b"", frame[:8], frame]
-    assert tags.right(frames) == [packet.verify(KEY, each) for each in frames[:-3]] + [False, False, True]
-    assert tags.right(frames).count(True) == 2 and Tags(bytes(32)).right([frame]) == [False]
+    assert tags.right(frames).tolist() == [packet.verify(KEY, each) for each in frames[:-3]] + [False, False, True]
+    assert tags.right(frames).sum() == 2 and Tags(bytes(32)).right([frame]).tolist() == [False]
+    around = [b"before" + each + b"by" for each in frames]
+    assert tags.right(around, 6, 2).tolist() == tags.right(frames).tolist()
+    assert tags.right([frame] * 3).all() and not len(tags.right([]))
