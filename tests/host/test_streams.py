@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from qres import packet
@@ -9,8 +11,9 @@ from qres_host.coverage import Coverage
 from qres_host.records import Found, Frames, Model, Rejected, Samples
 from qres_host.sender import WINDOW, Sender
 from qres_host.streams import HELD_MAX, Streams
+from qres_host.view import View
 from qres_host.wire import RADIO, Deframer, Run, Text, encode_frame
-from traffic import KEY, PERIOD_MS, Swarm, mac_of, truth
+from traffic import KEY, PERIOD_MS, T0_MS, Swarm, mac_of, telling, truth
 
 
 def records(streams: Streams, data: bytes) -> list[Found]:
@@ -162,6 +165,70 @@ def test_a_sender_counts_each_frame_once_and_what_is_missing(jumps: list[int]) -
             seen.add(counter)
             top = max(top, counter)
         assert (sender.accepted, sender.lost) == (len(seen), max(seen) - min(seen) + 1 - len(seen))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 40), st.integers(1, 9)), min_size=1, max_size=12))
+def test_runs_of_counters_are_accepted_as_one_by_one(runs: list[tuple[int, int, int]]) -> None:
+    together, alone = Sender(), Sender()
+    for session, counter, count in runs:
+        said = [(verdict, lost) for n, verdict, lost in together.accept_run(session, counter, count) for _ in range(n)]
+        assert said == [(alone.accept(session, counter + i), alone.lost) for i in range(count)]
+        assert (together.accepted, together.top) == (alone.accepted, alone.top)
+
+
+FRAME = st.tuples(
+    st.integers(0, 2),  # device
+    st.integers(1, 3),  # node
+    st.sampled_from((1, 1, 1, 2, 2**15, 2**16 - 1)),  # session
+    st.one_of(st.integers(1, 6), st.sampled_from((65_535, 65_536, 65_537, packet.COUNTER_MAX))),
+    st.sampled_from((packet.TELEMETRY, packet.TELEMETRY, packet.TELEMETRY, packet.ALERT, packet.DATA, packet.PULL)),
+    st.sampled_from(("", "", "", "", "", "", "tag", "node", "clock", "short", "content")),  # what is wrong with it
+)
+
+
+def heard(i: int, frame: tuple[int, int, int, int, int, str]) -> tuple[int, str, list[Run | Text]]:
+    """Return the `i`-th frame as a chunk: arrival, device, what its deframer found."""
+    device, node, session, counter, kind, wrong = frame
+    body = telling(node, role=i // 9, epoch=i // 5, battery_permille=900 + i // 7, samples=i).told or b""
+    if kind != packet.TELEMETRY:
+        body = packet.pack_alert(1, i, 1)
+    if wrong == "content":
+        body = body[:-1]
+    number = 2**31 + node if wrong == "node" else node
+    sealed = packet.seal(bytes(32) if wrong == "tag" else KEY, kind, number, session, counter, body)
+    head = (2**50 if wrong == "clock" else T0_MS + i * 7 % 11).to_bytes(8, "little") + bytes([i % 256])
+    return i, f"port{device}", radio(head + (sealed[:9] if wrong == "short" else sealed))
+
+
+def apart(found: list[Found]) -> list[object]:
+    """Return records with the frames one by one, and what a view follows of each."""
+    out: list[object] = []
+    for record in found:
+        if isinstance(record, Frames):
+            out += zip(record.packets(), record.watched.tolist(), strict=True)
+        else:
+            out.append(record)
+    return out
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(FRAME, min_size=1, max_size=40), st.integers(1, 40))
+def test_frames_judged_together_are_judged_as_one_by_one(frames: list[Any], size: int) -> None:
+    chunks = [heard(i, frame) for i, frame in enumerate(frames)]
+    together, alone = Streams(KEY), Streams(KEY)
+    views = [View(clock=lambda: 1), View(clock=lambda: 1)]
+    found: list[Found] = []
+    for at in range(0, len(chunks), size):
+        found += together.feed_all(chunks[at : at + size])
+    single = [record for chunk in chunks for record in alone.feed(*chunk)]
+    assert apart(found) == apart(single)
+    for view, records_of in zip(views, (found, single), strict=True):
+        view.fold(records_of)
+    assert [view.fleet() | {"version": 0} for view in views] == [views[0].fleet() | {"version": 0}] * 2
+    assert [view.models() for view in views] == [views[0].models()] * 2
+    for name in ("accepted", "duplicates", "rejected", "held"):
+        assert getattr(together, name) == getattr(alone, name)
 
 
 @settings(max_examples=200, deadline=None)

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from qres import telemetry
+from qres import packet, telemetry
 from qres.packet import PacketError
 from qres_host.records import Samples
 from qres_host.told import Watch, read
@@ -93,6 +93,8 @@ DAMAGED = st.builds(damaged, VALUES.map(telemetry.pack), st.sampled_from((0, 0, 
 @given(st.lists(st.one_of(DAMAGED, st.binary(max_size=40), st.just(b"")), max_size=12))
 @example([b"\xff" * 40] * 3)
 @example([telemetry.pack(ZERO), b"\xff" * 9, telemetry.pack(ZERO)])
+@example([telemetry.pack(ZERO)[:-1] + b"\xff" * 9 + b"\1", telemetry.pack(ZERO)[:-1] + b"\xff" * 8 + b"\1"])
+@example([telemetry.pack(ZERO | {"mac": b"\xff" * 6, "model": b"\xff" * 4})] * 2)
 def test_among_others_each_is_judged_as_alone_and_gives_what_is_watched(payloads: list[bytes]) -> None:
     for payload, row in zip(payloads, read(payloads), strict=True):
         watched = Watch._make(row.tolist())
@@ -119,6 +121,27 @@ def test_a_board_shows_its_newest_telemetry_and_every_change_of_charge() -> None
         board = shown(view)
         assert (board["telemetry"]["samples"], board["role"], board["regime"]) == (8, "sentinel", "PreStorm")
         assert (board["packets"], board["last_seen_ms"], board["epoch"]) == (9, 8000, 4)
+
+
+def test_a_role_that_has_no_name_and_an_epoch_without_a_model_change_nothing() -> None:
+    view = watching()
+    view.fold([together([telling(5, 1000, role=2, epoch=3, model=b"abcd")])])
+    view.fold([together([telling(5, 2000, role=3, epoch=0, model=b"efgh")])])
+    board = shown(view)
+    assert (board["role"], board["epoch"], board["model_hash"]) == ("on-demand", 0, b"efgh".hex())
+    assert [(each["epoch"], each["hash"]) for each in view.models()["history"]] == [(3, b"abcd".hex())]
+
+
+def test_frames_are_counted_by_their_bytes_and_those_with_samples_apart() -> None:
+    view, said = watching(), telling(5, 2000)
+    view.fold([together([said, said._replace(lost=2, swarm_ms=1500)])])
+    assert (shown(view)["lost"], shown(view)["last_seen_ms"]) == (2, 2000)
+    data = said._replace(kind=packet.DATA, told=None, size=200, lost=3, swarm_ms=1000)
+    view.fold([together([data])])
+    view.fold([together([data._replace(kind=packet.ALERT, size=30)])])
+    board = shown(view)
+    assert (board["packets"], board["bytes_air"], board["bytes_data"]) == (4, 2 * said.size + 230, 200)
+    assert (board["lost"], board["last_seen_ms"]) == (3, 2000)
 
 
 def test_what_samples_said_of_the_regime_holds_until_the_next_telemetry() -> None:
