@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from qres.codec import Checkpoint
 
 from qres_host.boards import board_of_hello
+from qres_host.frames import Place, gather
 from qres_host.records import Alert, Coded, Event, Found, Frames, Joined, Model, Rejected, Samples, Update, count
 from qres_host.told import Watch
 
@@ -24,13 +25,17 @@ ALERTS = "INSERT OR IGNORE INTO alerts VALUES (?,?,?,?,?)"
 EVENTS = "INSERT OR IGNORE INTO events VALUES (?,?,?,?,?)"
 
 
+_LOOSE = 64  # records of frames, which are rows of many at once; small ones take more memory than their rows
+
+
 class Batch:
     """What one transaction writes. `macs` are the addresses that rows told already, by node; it is kept up to date."""
 
     def __init__(self, macs: dict[int, int]) -> None:
         """Empty."""
         self.records = 0  # that it was made of
-        self.frames: list[Frames] = []
+        self._loose: list[Frames] = []
+        self._frames: dict[Place, list[bytes]] = {}
         self.rows: dict[str, list[Row]] = {statement: [] for statement in (BOARDS, MODELS, UPDATES, ALERTS, EVENTS)}
         self.samples: list[Samples] = []
         self.rejected: Counter[tuple[str, str]] = Counter()  # by device and reason
@@ -42,12 +47,20 @@ class Batch:
         self.records += count(records)
         for r in records:
             if isinstance(r, Frames):
-                self._frames(r)
+                self._radio(r)
             else:
                 self._add(r)
 
-    def _frames(self, frames: Frames) -> None:
-        self.frames.append(frames)
+    def frames(self) -> dict[Place, list[bytes]]:
+        """Return the rows of radio frames by where they belong."""
+        gather(self._frames, self._loose)
+        self._loose.clear()
+        return self._frames
+
+    def _radio(self, frames: Frames) -> None:
+        self._loose.append(frames)
+        if len(self._loose) == _LOOSE:
+            self.frames()
         told = (frames.watched[:, 0] >= 0).nonzero()[0]
         newest = dict(zip(frames.node.take(told).tolist(), told.tolist(), strict=True))
         for node, at in newest.items():

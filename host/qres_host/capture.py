@@ -26,6 +26,7 @@ from qres_host.errors import QresError
 MAGIC = b"QCAP\x01\0\0\0"
 SUFFIX = ".qcap"
 MAX_RECORD = 1 << 20  # a length beyond it is damage, not data: reads of a port are at most 64 KB
+MAX_ARRIVAL_MS = (1 << 63) - 1  # what a database can hold
 SEGMENT_BYTES = 64 << 20
 _HEADER = struct.Struct("<8sQ")
 _RECORD = struct.Struct("<II")
@@ -194,7 +195,7 @@ def _parse(data: bytes, at: int) -> tuple[Record | None, int]:
         return None, at
     arrival_ms, name_length = _BODY.unpack_from(body)
     data_at = _BODY.size + name_length
-    if data_at > length:
+    if data_at > length or arrival_ms > MAX_ARRIVAL_MS:
         return None, at
     return Record(arrival_ms, body[_BODY.size : data_at].decode("utf-8", "replace"), body[data_at:]), end
 

@@ -22,12 +22,16 @@ _HEARD = frozenset((Event, Coded))  # of the many records of a chunk the few tha
 def batches(records: Iterable[Record]) -> Iterator[list[Record]]:
     """Yield chunks by as many as are best decoded together."""
     batch, size = list[Record](), 0
-    for record in records:
-        batch.append(record)
-        size += len(record.data)
-        if size >= _MOST_BYTES:
-            yield batch
-            batch, size = [], 0
+    try:
+        for record in records:
+            batch.append(record)
+            size += len(record.data)
+            if size >= _MOST_BYTES:
+                yield batch
+                batch, size = [], 0
+    except OSError:  # what came before a segment that cannot be read is good
+        yield batch
+        raise
     if batch:
         yield batch
 

@@ -41,10 +41,10 @@ Chunk = dict[str, Rows]  # by device, in the order of their first frames
 Place = tuple[int, int, int, str]  # the key of the chunk, and device
 
 
-def gather(found: Sequence[Frames]) -> dict[Place, list[bytes]]:
-    """Return the rows of frames by where they belong, in the order in which they came."""
+def gather(gathered: dict[Place, list[bytes]], found: Sequence[Frames]) -> None:
+    """Add the rows of frames to those `gathered` by where they belong, in the order in which they came."""
     if not found:
-        return {}
+        return
     *columns, told, _ = zip(*found, strict=True)
     arrival_ms, device, swarm_ms, node, session, counter, kind, rssi_dbm, size, _ = map(np.concatenate, columns)
     payloads = [payload or b"" for each in told for payload in each]
@@ -59,10 +59,9 @@ def gather(found: Sequence[Frames]) -> dict[Place, list[bytes]]:
     keys = [column.take(order) for column in (node, session, bucket, device)]
     starts, ends = runs(*keys)
     places = zip(*[key.take(starts).tolist() for key in keys], strict=True)
-    rows, gathered = [rows[i] for i in order.tolist()], dict[Place, list[bytes]]()
+    rows = [rows[i] for i in order.tolist()]
     for place, at, end in zip(places, starts.tolist(), ends.tolist(), strict=True):
         gathered.setdefault(place, []).extend(rows[at:end])
-    return gathered
 
 
 def pack(chunk: Chunk) -> bytes:

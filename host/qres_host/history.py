@@ -92,10 +92,11 @@ class History:
 
         `watched`: the fields of a Watch. Returns the model that it names, (epoch, hash), where that may be another.
         """
-        says, model = Watch._make(watched), None
-        if says != self._watched:
-            self._watched = says
-            self.told_at_ms, self.mac = first_ms, says.raw("mac").hex(":")
+        says, before, model = Watch._make(watched), self._watched, None
+        if says != before:
+            self._watched, self.told_at_ms = says, first_ms
+            if before is None or says.mac != before.mac:
+                self.mac = says.raw("mac").hex(":")
             self._charged()
             if says.epoch:
                 model = says.epoch, says.raw("model")

@@ -204,7 +204,7 @@ class Streams:
         watched = told.read([body or b"" for body in _where(bodies, kinds == packet.TELEMETRY)])
         said = watched[:, 0] >= 0
         columns = Frames(
-            np.repeat(np.array(arrivals), counts), np.repeat(np.array(devices, object), counts),
+            np.repeat(np.array(arrivals, np.int64), counts), np.repeat(np.array(devices, object), counts),
             heads["swarm_ms"].astype(np.int64), node, session, counter, kinds, heads["rssi_dbm"],
             sizes - _BEFORE - _BEHIND, lost, _where(bodies, said), watched,
         )  # fmt: skip

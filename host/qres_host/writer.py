@@ -11,7 +11,7 @@ from qres.codec import Checkpoint
 
 from qres_host import chunks
 from qres_host.batch import Batch
-from qres_host.frames import FrameTable, gather
+from qres_host.frames import FrameTable
 from qres_host.records import Samples
 from qres_host.sender import POINTS_MAX
 
@@ -40,7 +40,7 @@ class Writer:
     def write(self, batch: Batch) -> None:
         """Write a batch in one transaction. Raises sqlite3.Error when the database cannot be written."""
         self._database.execute("BEGIN IMMEDIATE")  # it reads before it writes: another writer is waited for, here
-        self._frames.write(gather(batch.frames))
+        self._frames.write(batch.frames())
         for statement, rows in batch.rows.items():
             self._database.executemany(statement, rows)
         self._database.executemany(_REJECTED, [(*who, n) for who, n in batch.rejected.items()])

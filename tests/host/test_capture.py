@@ -60,6 +60,14 @@ def test_a_power_cut_at_every_byte_loses_only_the_tail(tmp_path: Path) -> None:
         assert reader.damaged_bytes == (cut - ends[kept] if cut > 16 else 0)
 
 
+def test_an_arrival_that_no_database_can_hold_is_damage(tmp_path: Path) -> None:
+    writer = CaptureWriter(tmp_path)
+    writer.extend([Record(2**63 - 1, "a", b"1"), Record(2**63, "a", b"2"), Record(5, "a", b"3")])
+    writer.close()
+    reader = CaptureReader(tmp_path)
+    assert [record.data for record in reader] == [b"1"] and reader.damaged_bytes > 0
+
+
 def test_a_flipped_byte_is_never_read_as_data(tmp_path: Path) -> None:
     write(tmp_path)
     path = segments(tmp_path)[0]

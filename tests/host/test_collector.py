@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from qres_host.capture import CaptureReader
+from qres_host.capture import CaptureReader, Record
 from qres_host.collector import Collector
-from qres_host.decoder import Decoder
+from qres_host.decoder import Decoder, batches
 from qres_host.devices import Uri, parse_uri
 from qres_host.errors import NO_DEVICE, QresError
 from qres_host.records import Found, Frames
@@ -173,8 +173,6 @@ def one_by_one(found: list[Found]) -> list[object]:
 
 
 def test_chunks_decoded_together_give_what_each_alone_gives() -> None:
-    from qres_host.capture import Record
-
     chunks = [
         Record(n, f"port{port}", data) for n, data in enumerate([*Swarm().rounds(6), b""]) for port in range(n % 3 + 1)
     ]
@@ -187,6 +185,18 @@ def test_chunks_decoded_together_give_what_each_alone_gives() -> None:
     assert [view.fleet() | {"version": 0} for view in views] == [views[0].fleet() | {"version": 0}] * 2
 
 
+def test_what_came_before_a_segment_that_cannot_be_read_is_decoded() -> None:
+    def reading() -> Iterator[Record]:
+        yield from [Record(n, "gate", b"x" * (1 << 17)) for n in range(3)]
+        raise OSError(5, "Input/output error")
+
+    batches_read = []
+    with pytest.raises(OSError, match="Input"):
+        for batch in batches(reading()):
+            batches_read.append([record.arrival_ms for record in batch])
+    assert batches_read == [[0, 1], [2]] and list(batches([])) == []
+
+
 def test_flipped_bits_and_hostile_frames_end_as_counts_not_as_samples(tmp_path: Path) -> None:
     swarm, view = Swarm(), View()
     for board in range(3):
@@ -194,8 +204,6 @@ def test_flipped_bits_and_hostile_frames_end_as_counts_not_as_samples(tmp_path: 
     import random
 
     noise = random.Random(3)
-    from qres_host.capture import Record
-
     decoder = Decoder(KEY, view, Store(tmp_path / "x.db"))
     for n, chunk in enumerate(swarm.rounds(30)):
         hurt = bytearray(chunk)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qres import packet, telemetry
 from qres_host import frames
-from qres_host.frames import FRAMES, FrameTable, gather, read_frames
+from qres_host.frames import FRAMES, FrameTable, Place, gather, read_frames
 from qres_host.records import Packet
 from qres_host.store import open_database
 from traffic import telling, together
@@ -31,7 +31,9 @@ def heard(counter: int, device: str = "gate", session: int = 1, at_ms: int = 5) 
 
 def write(table: FrameTable, *packets: Packet) -> None:
     """Write frames as one transaction does."""
-    table.write(gather([together(packets)]))
+    fresh: dict[Place, list[bytes]] = {}
+    gather(fresh, [together(packets)])
+    table.write(fresh)
 
 
 def stored(database: sqlite3.Connection) -> list[tuple[int, int, str, int]]:
@@ -92,7 +94,9 @@ def test_any_blob_is_a_chunk_or_a_value_error(blob: bytes) -> None:
 
 
 def test_a_chunk_that_was_cut_is_none() -> None:
-    ((_, told),) = gather([together([heard(3), heard(4)])]).items()
+    fresh: dict[Place, list[bytes]] = {}
+    gather(fresh, [together([heard(3)]), together([heard(4)])])
+    ((_, told),) = fresh.items()
     rows = {row[0]: row for row in told}
     blob = frames.pack({"x" * 300: rows})
     assert frames.unpack(blob) == {"x" * 255: rows}

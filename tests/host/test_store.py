@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import random
 import sqlite3
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -12,12 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qres import packet
 from qres_host import chunks
+from qres_host.batch import Batch
 from qres_host.capture import CaptureWriter, Record
 from qres_host.decoder import Decoder
 from qres_host.errors import QresError
+from qres_host.records import Frames
 from qres_host.replay import replay_capture
 from qres_host.store import Store, open_database, read_samples
-from traffic import KEY, PERIOD_MS, Swarm, mac_of, truth
+from traffic import KEY, PERIOD_MS, Swarm, mac_of, telling, together, truth
 
 CELL = st.one_of(st.none(), st.integers(-(2**31), 2**31 - 1))
 
@@ -138,6 +142,20 @@ def test_a_full_queue_drops_and_counts_instead_of_growing(tmp_path: Path) -> Non
     store.close()
     with sqlite3.connect(tmp_path / "x.db") as database:
         assert 0 < database.execute("SELECT sum(n) FROM frames").fetchone()[0] < 280
+
+
+def test_frames_that_come_one_by_one_wait_in_little_memory() -> None:
+    batch = Batch({})
+    said = [together([telling(5, counter, samples=counter)._replace(counter=counter)]) for counter in range(1, 200)]
+    tracemalloc.start()
+    try:
+        for _ in range(20):
+            batch.add([Frames._make(copy.copy(column) for column in frames) for frames in said])
+        waiting, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert batch.records == 20 * 199 and waiting < 350 * batch.records
+    assert sum(map(len, batch.frames().values())) == batch.records
 
 
 def test_continuing_a_database_counts_no_sample_twice(tmp_path: Path) -> None:
