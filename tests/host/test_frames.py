@@ -93,6 +93,18 @@ def test_any_blob_is_a_chunk_or_a_value_error(blob: bytes) -> None:
         assert all(offset < FRAMES for rows in chunk.values() for offset in rows)
 
 
+def test_in_a_chunk_devices_stand_as_they_first_came_however_frames_come_together() -> None:
+    sent = [heard(9, "räuber"), heard(3), heard(2, "räuber"), heard(5, at_ms=6), heard(3, at_ms=7)]
+    alone: dict[Place, list[bytes]] = {}
+    for each in sent:
+        gather(alone, [together([each])])
+    for parts in ([sent], [sent[:2], sent[2:]]):
+        fresh: dict[Place, list[bytes]] = {}
+        gather(fresh, [together(part) for part in parts])
+        assert list(fresh.items()) == list(alone.items())
+    assert [device for *_, device in alone] == ["räuber", "gate"]
+
+
 def test_a_chunk_that_was_cut_is_none() -> None:
     fresh: dict[Place, list[bytes]] = {}
     gather(fresh, [together([heard(3)]), together([heard(4)])])

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qres import packet
 from qres_host import chunks
-from qres_host.batch import Batch
+from qres_host.batch import BOARDS, Batch
 from qres_host.capture import CaptureWriter, Record
 from qres_host.decoder import Decoder
 from qres_host.errors import QresError
@@ -156,6 +156,14 @@ def test_frames_that_come_one_by_one_wait_in_little_memory() -> None:
         tracemalloc.stop()
     assert batch.records == 20 * 199 and waiting < 350 * batch.records
     assert sum(map(len, batch.frames().values())) == batch.records
+
+
+def test_a_board_is_written_when_its_address_is_another_and_only_then() -> None:
+    batch = Batch({})
+    one, other = telling(5), telling(5, mac=b"\2\0\0\0\0\x99")
+    for frames in ([one, one], [one], [one, other], [other]):
+        batch.add([together(frames)])
+    assert [mac for _, mac, *_ in batch.rows[BOARDS]] == ["02:00:00:00:00:05", "02:00:00:00:00:99"]
 
 
 def test_continuing_a_database_counts_no_sample_twice(tmp_path: Path) -> None:

@@ -25,19 +25,19 @@ def feed_in_pieces(deframer: Deframer, data: bytes, cuts: list[int]) -> list[Fra
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.one_of(PAYLOAD, TEXT_LINE), max_size=8), st.lists(st.integers(0, 1 << 16), max_size=8))
 def test_frames_and_text_come_out_in_order(parts: list[bytes | str], cuts: list[int]) -> None:
-    stream, expected, seq = b"", [], 0
+    stream, expected, seq = b"", [], 254
     for part in parts:
         if isinstance(part, str):
             # The byte after the first tells text from frame, so text that looks like a frame is not claimed.
             stream += part.encode() + b"\r\n"
-            expected.append(("text", part))
+            expected.append(("text", 0, part))
         else:
             stream += encode_frame(RADIO, seq, part)
-            expected.append(("frame", part))
+            expected.append(("frame", seq, part))
             seq += 1
     deframer = Deframer()
     items = feed_in_pieces(deframer, stream, cuts) + deframer.close()
-    got = [("text", i.line) if isinstance(i, Text) else ("frame", i.payload) for i in items]
+    got = [("text", 0, i.line) if isinstance(i, Text) else ("frame", i.seq, i.payload) for i in items]
     assert got == expected
     assert (deframer.bad, deframer.gaps, deframer.oversize) == (0, 0, 0)
 
