@@ -223,6 +223,19 @@ def test_frames_judged_together_are_judged_as_one_by_one(frames: list[Any], size
         found += together.feed_all(chunks[at : at + size])
     single = [record for chunk in chunks for record in alone.feed(*chunk)]
     assert apart(found) == apart(single)
+    for p in (p for record in found if isinstance(record, Frames) for p in record.packets()):
+        _, _, (run,) = chunks[p.arrival_ms]
+        assert isinstance(run, Run)
+        (payload,) = run.payloads
+        rssi_dbm = int.from_bytes(payload[8:9], "little", signed=True)
+        assert (p.device, p.swarm_ms, p.rssi_dbm) == (
+            chunks[p.arrival_ms][1],
+            int.from_bytes(payload[:8], "little"),
+            rssi_dbm,
+        )
+        assert (p.kind, p.node, p.session, p.counter) == packet.parse(payload[9:])[:4]
+        whole = p.kind == packet.TELEMETRY and frames[p.arrival_ms][-1] != "content"
+        assert p.size == len(payload) - 9 and p.told == (payload[19:-8] if whole else None)
     for view, records_of in zip(views, (found, single), strict=True):
         view.fold(records_of)
     assert [view.fleet() | {"version": 0} for view in views] == [views[0].fleet() | {"version": 0}] * 2
