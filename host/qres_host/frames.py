@@ -28,7 +28,6 @@ CREATE TABLE frames (
   node INTEGER, session INTEGER, bucket INTEGER, n INTEGER, data BLOB,
   PRIMARY KEY (node, session, bucket)) WITHOUT ROWID;
 """
-_SHIFT = FRAMES.bit_length() - 1
 _ROW = np.dtype([
     ("at", "u1"), ("kind", "u1"), ("rssi_dbm", "i1"), ("size", "u1"), ("told", "u1"),
     ("arrival_ms", "<u8"), ("swarm_ms", "<u8"),
@@ -45,9 +44,8 @@ def gather(gathered: dict[Place, list[bytes]], found: Sequence[Frames]) -> None:
     """Add the rows of frames to those `gathered` by where they belong, in the order in which they came."""
     if not found:
         return
-    *columns, told, _ = zip(*found, strict=True)
-    arrival_ms, device, swarm_ms, node, session, counter, kind, rssi_dbm, size, _ = map(np.concatenate, columns)
-    payloads = [payload or b"" for each in told for payload in each]
+    arrival_ms, device, swarm_ms, node, session, counter, kind, rssi_dbm, size, _, told, _ = Frames.joined(found)
+    payloads = [payload or b"" for payload in told]
     heads = np.empty(len(node), _ROW)
     heads["told"] = np.fromiter(map(len, payloads), np.int64, len(payloads))
     heads["at"], heads["kind"], heads["rssi_dbm"], heads["size"] = counter % FRAMES, kind, rssi_dbm, size

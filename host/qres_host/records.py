@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,6 +48,15 @@ class Frames(NamedTuple):
     lost: NDArray[np.int64]
     told: list[bytes | None]
     watched: NDArray[np.int64]  # a row each, as qres_host.told.read says
+
+    @classmethod
+    def joined(cls, parts: Sequence[Frames]) -> Frames:
+        """Return the frames of all parts, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        *columns, told, watched = zip(*parts, strict=True)
+        whole = [each for part in told for each in part]
+        return cls._make([*map(np.concatenate, columns), whole, np.concatenate(watched)])
 
     def part(self, at: int, end: int) -> Frames:
         """Return the frames from `at` to `end`."""

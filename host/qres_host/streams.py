@@ -13,6 +13,7 @@ import json
 import struct
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,9 @@ _KINDS[[packet.VERSION << 4 | kind for kind in range(packet.DATA, packet.OTA + 1
 _NODE_MAX = 0x3FFFFFFF  # 30 bits
 _SWARM_MS_MAX = 1 << 47  # the limit that announcements have
 _POINT = struct.Struct("<IH")
+_Other = tuple[int, str, wire.Run | wire.Text]  # no radio frame: arrival, device, what came
+_Stop = tuple[int, int, _Other | None]  # how many radio frames before it; 0: what came there; 1: that frame itself
+_order = itemgetter(0, 1)
 
 _EVENTS = {
     wire.TRACE: "trace",
@@ -98,11 +102,11 @@ class Streams:
 
     def feed_all(self, chunks: Iterable[tuple[int, str, Iterable[wire.Run | wire.Text]]]) -> list[Found]:
         """The same for many: (arrival_ms, device, items) of each, in the order in which they came."""
-        out: list[Found] = []
-        arrivals: list[int] = []  # of runs of radio frames: what checks them does so with many at once
+        arrivals: list[int] = []  # of runs of radio frames: what checks them does so with all at once
         devices: list[str] = []
         counts: list[int] = []
         frames: list[bytes] = []
+        stops: list[_Stop] = []
         for arrival_ms, device, items in chunks:
             for item in items:
                 if isinstance(item, wire.Run) and item.type == wire.RADIO:
@@ -110,18 +114,15 @@ class Streams:
                     arrivals.append(arrival_ms)
                     devices.append(device)
                     counts.append(len(item.bodies))
-                    continue
-                self._radio(out, arrivals, devices, counts, frames)
-                arrivals, devices, counts, frames = [], [], [], []
-                if isinstance(item, wire.Text):
-                    self._event(out, arrival_ms, device, "text", item.line, None)
-                elif item.type == wire.POINTS:
-                    for payload in item.payloads:
-                        self._points(payload)
                 else:
-                    for payload in item.payloads:
-                        self._report(out, arrival_ms, device, item.type, payload)
-        self._radio(out, arrivals, devices, counts, frames)
+                    stops.append((len(frames), 0, (arrival_ms, device, item)))
+        out: list[Found] = []
+        if frames:
+            self._radio(out, stops, arrivals, devices, counts, frames)
+        else:
+            for _, _, other in stops:
+                if other is not None:
+                    self._other(out, other)
         return out
 
     def lost(self, node: int) -> int:
@@ -178,17 +179,16 @@ class Streams:
     def _radio(
         self,
         out: list[Found],
+        stops: list[_Stop],
         arrivals: Sequence[int],
         devices: Sequence[str],
         counts: Sequence[int],
         frames: list[bytes],
     ) -> None:
-        """Take radio frames, `counts` of them by each arrival and device, each step for all of them.
+        """Take radio frames, `counts` of them by each arrival and device, each step for all, and `stops` between them.
 
         `frames` are bodies of the serial line. The same as `packet.parse` and `packet.verify`.
         """
-        if not frames:
-            return
         sizes = np.fromiter(map(len, frames), np.int64, len(frames))
         if sizes.min() < _LEAST or sizes.max() > _MOST:
             frames = [frame if _LEAST <= len(frame) <= _MOST else _NO_FRAME for frame in frames]
@@ -208,20 +208,40 @@ class Streams:
             heads["swarm_ms"].astype(np.int64), node, session, counter, kinds, heads["rssi_dbm"],
             sizes - _BEFORE - _BEHIND, lost, _where(bodies, said), watched,
         )  # fmt: skip
+        stops += [(i, 1, None) for i in {*(~said).nonzero()[0].tolist(), *verdicts}]  # with more to do than most
         at = 0
-        # Those with more to do than most.
-        for i in sorted({*(~said).nonzero()[0].tolist(), *verdicts}):
-            verdict = verdicts.get(i, "")
-            self._heard(out, columns, at, i if verdict else i + 1)
-            at = i + 1
-            if not verdict:
-                (packet_at,) = columns.part(i, at).packets()
+        for i, _, other in sorted(stops, key=_order):
+            verdict = verdicts.get(i, "") if other is None else ""
+            end = i + 1 if other is None and not verdict else i
+            self._heard(out, columns, at, end)
+            at = end
+            if other is not None:
+                self._other(out, other)
+            elif not verdict:
+                (packet_at,) = columns.part(i, end).packets()
                 self._body(out, packet_at, bodies[i] or b"")
-            elif verdict == AGAIN:
-                self.duplicates += 1
             else:
-                self._reject(out, int(columns.arrival_ms[i]), columns.device[i], verdict)
+                at = i + 1
+                self._refuse(out, int(columns.arrival_ms[i]), columns.device[i], verdict)
         self._heard(out, columns, at, len(frames))
+
+    def _refuse(self, out: list[Found], arrival_ms: int, device: str, verdict: str) -> None:
+        if verdict == AGAIN:
+            self.duplicates += 1
+        else:
+            self._reject(out, arrival_ms, device, verdict)
+
+    def _other(self, out: list[Found], other: _Other) -> None:
+        """Take what is no radio frame."""
+        arrival_ms, device, item = other
+        if isinstance(item, wire.Text):
+            self._event(out, arrival_ms, device, "text", item.line, None)
+            return
+        for payload in item.payloads:
+            if item.type == wire.POINTS:
+                self._points(payload)
+            else:
+                self._report(out, arrival_ms, device, item.type, payload)
 
     def _judge(
         self,

@@ -75,7 +75,6 @@ class View:
         self._epoch_ms = int(str(DEFAULTS["epoch_ms"]))
         self._frozen = False
         self._folds: dict[type, Callable[[Any], None]] = {
-            Frames: self._frames,
             Samples: self._samples,
             Joined: self._joined,
             Model: self._announced,
@@ -107,11 +106,19 @@ class View:
 
     def fold(self, records: Iterable[Found]) -> None:
         """Take records of `Streams.feed`, in order."""
+        frames: list[Frames] = []  # in a row, but for what they do not meet in the picture
         with self._lock:
             for record in records:
                 self.version += 1
-                if type(record) in self._folds:
+                if isinstance(record, Frames):
+                    frames.append(record)
+                elif type(record) in self._folds:
+                    if frames and not _apart(record):
+                        self._frames(Frames.joined(frames))
+                        frames.clear()
                     self._folds[type(record)](record)
+            if frames:
+                self._frames(Frames.joined(frames))
 
     def set_links(self, counters: dict[str, int]) -> None:
         """Set what the ports and queues lost in total: serial_gaps, serial_bad, dropped."""
@@ -230,7 +237,7 @@ class View:
     def _frames(self, frames: Frames) -> None:
         order = frames.node.argsort(kind="stable")
         node, swarm_ms, watched = (c.take(order, axis=0) for c in (frames.node, frames.swarm_ms, frames.watched))
-        starts, ends = runs(node, watched)  # of the same board, which says nothing new
+        starts, ends = runs(node, watched, frames.kind.take(order))  # of the same board, which says nothing new
         lasts = ends - 1
         last = order.take(lasts)
         heard = (
@@ -370,6 +377,13 @@ class View:
                 board = self._boards.get(row[0])
                 if board is not None:
                     board.reputation_permille = row[1]
+
+
+def _apart(record: Found) -> bool:
+    """Whether it makes no difference if frames are folded before or after a record."""
+    if isinstance(record, Event):
+        return record.kind not in ("hello", "peers")
+    return isinstance(record, Rejected | Coded)
 
 
 def _weights(model: Model) -> list[int]:

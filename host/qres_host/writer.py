@@ -39,8 +39,9 @@ class Writer:
 
     def write(self, batch: Batch) -> None:
         """Write a batch in one transaction. Raises sqlite3.Error when the database cannot be written."""
+        frames = batch.frames()
         self._database.execute("BEGIN IMMEDIATE")  # it reads before it writes: another writer is waited for, here
-        self._frames.write(batch.frames())
+        self._frames.write(frames)
         for statement, rows in batch.rows.items():
             self._database.executemany(statement, rows)
         self._database.executemany(_REJECTED, [(*who, n) for who, n in batch.rejected.items()])
