@@ -212,7 +212,7 @@ def apart(found: list[Found]) -> list[object]:
     return out
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(FRAME, min_size=1, max_size=40), st.integers(1, 40))
 def test_frames_judged_together_are_judged_as_one_by_one(frames: list[Any], size: int) -> None:
     chunks = [heard(i, frame) for i, frame in enumerate(frames)]
