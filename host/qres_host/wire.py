@@ -94,7 +94,8 @@ class Deframer:
             if isinstance(item, Text):
                 found.append(item)
             else:
-                found += map(Frame, repeat(item.type), map(_seq, item.bodies), item.payloads)
+                heads = map(_HEAD.unpack_from, item.bodies)
+                found += [Frame(kind, seq, p) for (kind, seq), p in zip(heads, item.payloads, strict=True)]
         return found
 
     def runs(self, data: bytes) -> list[Run | Text]:
@@ -216,10 +217,6 @@ class Deframer:
                 continue
             # Lines of a terminal's width times fifty help nobody: long ones are cut into several.
             items.extend(Text(line[i : i + MAX_ENCODED]) for i in range(0, len(line), MAX_ENCODED))
-
-
-def _seq(body: bytes) -> int:
-    return body[1] | body[2] << 8
 
 
 def _may_be_frame(piece: bytes) -> bool:
